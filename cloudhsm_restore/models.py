@@ -1,0 +1,161 @@
+"""What the service answers with, as types: `Backup`, `Tag`, `BackupState`, `Mode`.
+
+Everything here is a value: frozen, hashable, and independent of boto3. The shapes follow botocore's
+service model `cloudhsmv2/2017-04-28`; `tests/test_contract.py` holds them against it.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, BaseModel, StrictBool
+from pydantic.alias_generators import to_pascal
+
+__all__ = ["Backup", "BackupState", "Mode", "Tag"]
+
+
+class _OpenStrEnum(StrEnum):
+    """A string enum that AWS may extend: an unknown value becomes a member that is not listed."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether this version of the library knows the value."""
+        return self._name_ in type(self).__members__
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        if not isinstance(value, str):
+            return None
+        member = str.__new__(cls, value)
+        member._name_ = member._value_ = str(value)
+        return member
+
+
+class BackupState(_OpenStrEnum):
+    """Where a backup is in its life. A state that AWS adds later has ``is_known == False``.
+
+    Members and values: the service model's ``BackupState``.
+    """
+
+    CREATE_IN_PROGRESS = "CREATE_IN_PROGRESS"
+    """The service is still making the backup."""
+    READY = "READY"
+    """The backup can be used."""
+    DELETED = "DELETED"
+    """The backup is gone for good."""
+    PENDING_DELETION = "PENDING_DELETION"
+    """The backup was deleted less than 7 days ago and can be restored until ``delete_timestamp``."""
+
+
+class Mode(_OpenStrEnum):
+    """The mode of the cluster that was backed up. The service model's ``ClusterMode``."""
+
+    FIPS = "FIPS"
+    """The cluster uses only keys and algorithms that FIPS allows."""
+    NON_FIPS = "NON_FIPS"
+    """The cluster uses every key and algorithm that CloudHSM supports."""
+
+
+def _in_utc(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{moment.isoformat()} does not exist in UTC") from None
+
+
+_Timestamp = Annotated[datetime, AfterValidator(_in_utc)]
+
+
+class Tag(
+    BaseModel,
+    frozen=True,
+    extra="allow",
+    alias_generator=to_pascal,
+    populate_by_name=True,
+    use_attribute_docstrings=True,
+):
+    """A key-value pair on a backup."""
+
+    key: str
+    """The key of the tag."""
+    value: str
+    """The value of the tag."""
+
+
+class Backup(
+    BaseModel,
+    frozen=True,
+    extra="allow",
+    alias_generator=to_pascal,
+    populate_by_name=True,
+    use_attribute_docstrings=True,
+):
+    """A backup of a CloudHSM cluster, as the service describes it.
+
+    Made from boto3's dict (``Backup.model_validate(response["Backup"])``) or from keywords
+    (``Backup(backup_id="backup-...")``). Timestamps are aware and in UTC; a naive one is read as UTC.
+    A field that AWS adds later is kept in ``model_extra``. The way back to boto3's shape is
+    ``backup.model_dump(by_alias=True, exclude_unset=True)``.
+
+    Only ``backup_id`` is required, as in the service model. AWS's documentation adds that every backup
+    has a state, a cluster ID and a creation time; the answer to RestoreBackup may leave any of them out.
+    """
+
+    backup_id: str
+    """The identifier (ID) of the backup."""
+    backup_arn: str | None = None
+    """The Amazon Resource Name (ARN) of the backup."""
+    backup_state: BackupState | None = None
+    """The state of the backup."""
+    cluster_id: str | None = None
+    """The identifier (ID) of the cluster that was backed up."""
+    create_timestamp: _Timestamp | None = None
+    """When the backup was made (UTC)."""
+    copy_timestamp: _Timestamp | None = None
+    """When the backup was copied from its source backup (UTC); on copies only."""
+    never_expires: StrictBool | None = None
+    """Whether the backup is exempt from its cluster's retention policy."""
+    source_region: str | None = None
+    """The AWS Region that holds the source backup; on copies only."""
+    source_backup: str | None = None
+    """The identifier (ID) of the source backup; on copies only."""
+    source_cluster: str | None = None
+    """The identifier (ID) of the source backup's cluster; on copies only."""
+    delete_timestamp: _Timestamp | None = None
+    """When the backup will be deleted for good (UTC): about 7 days after it was deleted."""
+    tag_list: tuple[Tag, ...] = ()
+    """The tags of the backup, in the service's order. ``tags`` has them as a mapping."""
+    hsm_type: str | None = None
+    """The HSM type used to create the backup, such as ``hsm1.medium``."""
+    mode: Mode | None = None
+    """The mode of the cluster that was backed up."""
+
+    def model_post_init(self, context: object, /) -> None:  # noqa: ARG002  (pydantic's signature)
+        # The service sends empty tag lists and boto3's validator refuses them: empty counts as unset.
+        self.model_fields_set.difference_update(
+            [name for name, value in self.__dict__.items() if value is None or value == ()]
+        )
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """The tags as a read-only mapping of key to value."""
+        return MappingProxyType({tag.key: tag.value for tag in self.tag_list})
+
+    @property
+    def is_restorable(self) -> bool:
+        """Whether RestoreBackup takes this backup: true while it is PENDING_DELETION."""
+        return self.backup_state is BackupState.PENDING_DELETION
+
+    def time_left(self, now: datetime | None = None) -> timedelta | None:
+        """How long until the backup is deleted for good; negative once that moment has passed.
+
+        ``now`` defaults to this machine's clock; a naive one is read as UTC. ``None`` where the service
+        gave no ``delete_timestamp``, which is to say that the backup is not pending deletion.
+        """
+        if self.delete_timestamp is None:
+            return None
+        return self.delete_timestamp - _in_utc(now or datetime.now(UTC))
