@@ -1,0 +1,151 @@
+"""The service itself: its backups, its clock, and one method for each AWS operation."""
+
+import base64
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, cast
+
+from ..models import Backup, BackupState
+from ._responses import HELD_FOR
+
+_PAGE = 50
+
+
+class RefusedError(Exception):
+    """The service refuses a request, with an AWS error code."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(code, message)
+        self.code, self.message = code, message
+
+
+class Backups:
+    """The backups of one account in one region. Not thread-safe by itself."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+        self.current: dict[str, Backup] = {}
+        self.before: dict[str, Backup] = {}
+
+    def clock(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+    def put(self, backup: Backup) -> Backup:
+        self.before[backup.backup_id] = self.current.get(backup.backup_id, backup)
+        self.current[backup.backup_id] = backup
+        return backup
+
+    def change(self, backup_id: str, **fields: object) -> Backup:
+        return self.put(self.current[backup_id].model_copy(update=fields))
+
+    def purge(self, backup_ids: Iterable[str]) -> None:
+        """Delete for good what has been pending deletion for 7 days."""
+        now = self.clock()
+        for backup in [self.current[backup_id] for backup_id in backup_ids if backup_id in self.current]:
+            if backup.is_restorable and backup.delete_timestamp and backup.delete_timestamp <= now:
+                self.change(backup.backup_id, backup_state=BackupState.DELETED)
+
+    def delete_backup(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        backup = self._in_state(request, BackupState.READY)
+        pending, until = BackupState.PENDING_DELETION, self.clock() + HELD_FOR
+        return _described(self.change(backup.backup_id, backup_state=pending, delete_timestamp=until))
+
+    def restore_backup(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        backup = self._in_state(request, BackupState.PENDING_DELETION)
+        ready = BackupState.READY
+        return _described(self.change(backup.backup_id, backup_state=ready, delete_timestamp=None))
+
+    def modify_backup_attributes(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        if not isinstance(request.get("NeverExpires"), bool):
+            raise _invalid("NeverExpires must be a boolean.")
+        backup = self._in_state(request, BackupState.READY)
+        return _described(self.change(backup.backup_id, never_expires=request["NeverExpires"]))
+
+    def describe_backups(self, request: Mapping[str, Any], *, stale: bool = False) -> dict[str, Any]:
+        self.purge(list(self.current))
+        chosen = sorted(
+            _filtered(self.before if stale else self.current, request.get("Filters", {})),
+            key=_position,
+            reverse=not request.get("SortAscending"),
+        )
+        if request.get("Shared"):
+            chosen = []  # nobody shares anything with this account
+        size = request.get("MaxResults", _PAGE)
+        if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= _PAGE:
+            raise _invalid(f"MaxResults must be between 1 and {_PAGE}.")
+        start = _offset(chosen, request.get("NextToken"))
+        page = [_described(backup)["Backup"] for backup in chosen[start : start + size]]
+        more = start + size < len(chosen)
+        return {"Backups": page} | ({"NextToken": _token(chosen[start + size - 1])} if more else {})
+
+    def _in_state(self, request: Mapping[str, Any], state: BackupState) -> Backup:
+        backup_id = request.get("BackupId")
+        if not isinstance(backup_id, str) or not backup_id:
+            raise _invalid("BackupId must be a string.")
+        self.purge([backup_id])
+        backup = self.current.get(backup_id)
+        if backup is None:
+            raise RefusedError("CloudHsmResourceNotFoundException", f"Backup {backup_id} does not exist.")
+        if backup.backup_state != state:
+            raise _invalid(f"Backup {backup_id} is in state {backup.backup_state} and not in {state}.")
+        return backup
+
+
+def _invalid(message: str) -> RefusedError:
+    return RefusedError("CloudHsmInvalidRequestException", message)
+
+
+def _described(backup: Backup) -> dict[str, Any]:
+    return {"Backup": backup.model_dump(by_alias=True, exclude_none=True)}
+
+
+_FILTERS: Final[Mapping[str, Callable[[Backup], str | None]]] = {
+    "backupIds": lambda backup: backup.backup_id,
+    "clusterIds": lambda backup: backup.cluster_id,
+    "sourceBackupIds": lambda backup: backup.source_backup,
+    "states": lambda backup: backup.backup_state,
+    "neverExpires": lambda backup: str(bool(backup.never_expires)).lower(),
+}
+
+
+def _filtered(backups: Mapping[str, Backup], filters: Any) -> Iterator[Backup]:
+    if not isinstance(filters, dict):
+        raise _invalid("Filters must be a map.")
+    wanted: dict[str, list[object]] = {}
+    name: Any
+    values: Any
+    for name, values in cast("dict[object, object]", filters).items():
+        if name not in _FILTERS or not isinstance(values, list):
+            raise _invalid(f"Filter {name} is not valid.")
+        wanted[name] = values[:1] if name == "states" else values  # the live service honours one state
+    return (
+        backup
+        for backup in backups.values()
+        if all(_FILTERS[name](backup) in values for name, values in wanted.items())
+    )
+
+
+def _position(backup: Backup) -> tuple[float, str]:
+    return (backup.create_timestamp.timestamp() if backup.create_timestamp else 0.0, backup.backup_id)
+
+
+def _token(backup: Backup) -> str:
+    return base64.urlsafe_b64encode(backup.backup_id.encode()).decode()
+
+
+def _offset(backups: list[Backup], token: object) -> int:
+    if not token:
+        return 0
+    for index, backup in enumerate(backups):
+        if _token(backup) == token:
+            return index + 1
+    raise _invalid("NextToken is not valid.")
+
+
+OPERATIONS: Final[Mapping[str, Callable[[Backups, Mapping[str, Any]], dict[str, Any]]]] = {
+    "DeleteBackup": Backups.delete_backup,
+    "DescribeBackups": Backups.describe_backups,
+    "ModifyBackupAttributes": Backups.modify_backup_attributes,
+    "RestoreBackup": Backups.restore_backup,
+}
+"""What the service can do, by the names that AWS gives it."""

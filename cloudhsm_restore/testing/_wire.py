@@ -1,0 +1,139 @@
+"""AWS JSON 1.1 over HTTP on 127.0.0.1: requests in, answers out, and nothing about backups."""
+
+import json
+import logging
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socket import SHUT_RDWR, socket
+from typing import Any, Self, cast
+
+_logger = logging.getLogger("cloudhsm_restore.testing")
+
+_TARGET = "BaldrApiService."
+_JSON = "application/x-amz-json-1.1"
+_LONGEST_BODY = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is sent back for one request."""
+
+    status: int
+    body: bytes
+    content_type: str = _JSON
+    missing: int = 0
+    """How many bytes of the body the connection ends before."""
+    last: bool = False
+    """Whether the connection ends after it."""
+
+    @classmethod
+    def of(cls, value: object, status: int = 200) -> Self:
+        """An answer in JSON, with timestamps as AWS sends them: seconds since 1970, with fractions."""
+        return cls(status, json.dumps(value, default=datetime.timestamp).encode())
+
+    @classmethod
+    def error(cls, code: str, message: str, status: int = 400) -> Self:
+        """An answer that is an AWS error."""
+        return cls.of({"__type": code, "Message": message}, status)
+
+
+class Server(ThreadingHTTPServer):
+    """Listens on 127.0.0.1 and asks ``answer`` about every request; None drops the connection."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, port: int, answer: Callable[[str, Mapping[str, Any]], Answer | None]) -> None:
+        self.answer = answer
+        self.connections: dict[socket, threading.Thread] = {}
+        super().__init__(("127.0.0.1", port), _Handler)
+        threading.Thread(
+            target=self.serve_forever, args=(0.02,), name=f"LocalCloudHsm-{self.server_port}", daemon=True
+        ).start()
+
+    def stop_listening(self) -> None:
+        """Accept no more connections; the port is free afterwards."""
+        self.shutdown()
+        self.server_close()
+
+    def hang_up(self) -> None:
+        """End all connections and wait for their threads, but for the one that asks."""
+        for connection, thread in list(self.connections.items()):
+            if thread is not threading.current_thread():
+                with suppress(OSError):  # the client may have been faster
+                    connection.shutdown(SHUT_RDWR)
+                thread.join()
+
+    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002
+        """A connection that the client ends early is nothing to print."""
+        _logger.debug("a connection from %s ended early", client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: Server  # pyright: ignore[reportIncompatibleVariableOverride]  (only a Server makes one)
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.connections[self.connection] = threading.current_thread()
+
+    def finish(self) -> None:
+        try:
+            super().finish()
+        finally:
+            self.server.connections.pop(self.connection, None)
+
+    def do_POST(self) -> None:
+        answer = self._answer()
+        if answer is None:
+            self.close_connection = True
+        else:
+            self._send(answer)
+
+    def _answer(self) -> Answer | None:
+        length = self.headers.get("Content-Length", "")
+        if not (length.isascii() and length.isdigit() and int(length) <= _LONGEST_BODY):
+            self.close_connection = True
+            return Answer.error("MalformedHttpRequestException", "The request has no usable Content-Length.")
+        body = self.rfile.read(int(length))
+        target = self.headers.get("X-Amz-Target", "")
+        if not target.startswith(_TARGET):
+            return Answer.error(
+                "UnknownOperationException", "X-Amz-Target names no operation of this service."
+            )
+        try:
+            request: Any = json.loads(body or b"{}")
+        except (ValueError, RecursionError):
+            request = None
+        if not isinstance(request, dict):
+            return Answer.error("SerializationException", "The body is no JSON object.")
+        try:
+            return self.server.answer(target.removeprefix(_TARGET), cast("dict[str, Any]", request))
+        except Exception:
+            _logger.exception("the local service has a bug")
+            return Answer.error("InternalFailure", "The local service has a bug.", 500)
+
+    def _send(self, answer: Answer) -> None:
+        self.close_connection = self.close_connection or answer.last or bool(answer.missing)
+        phrase = self.responses.get(answer.status, ("Unknown",))[0]
+        head = [
+            f"HTTP/1.1 {answer.status} {phrase}",
+            f"Date: {self.date_time_string()}",
+            f"Content-Type: {answer.content_type}",
+            f"Content-Length: {len(answer.body) + answer.missing}",
+            f"x-amzn-RequestId: {uuid.uuid4()}",
+            *(["Connection: close"] if self.close_connection else []),
+        ]
+        # In one write: two small ones would wait for each other's acknowledgement.
+        self.wfile.write("\r\n".join([*head, "", ""]).encode() + answer.body)
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
+        """What the standard library refuses, refused as AWS would put it."""
+        self.close_connection = True
+        self._send(Answer.error("MalformedHttpRequestException", message or "Malformed HTTP.", code))
