@@ -1,0 +1,97 @@
+"""What every test stands on: an environment without AWS in it, a local service, and clients for it."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloudhsm_restore import RestoreClient
+from cloudhsm_restore.testing import LocalCloudHsm
+
+from .clients import make_sync_client
+from .raw_server import RawServer
+
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+
+
+@pytest.fixture(autouse=True)
+def _no_aws_around(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in list(os.environ):
+        if name.startswith("AWS_") or name.upper() in _PROXIES:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)
+
+
+@pytest.fixture
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials and a region, as a user's environment has them."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "for-tests-only")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+
+
+@pytest.fixture
+def service() -> Iterator[LocalCloudHsm]:
+    """A local service."""
+    with LocalCloudHsm() as service:
+        yield service
+
+
+@pytest.fixture
+def raw_server() -> Iterator[RawServer]:
+    """A server that answers with the very bytes that a test gives it."""
+    with RawServer() as server:
+        yield server
+
+
+def connections(service: LocalCloudHsm) -> int:
+    """How many connections the service has open."""
+    assert service._server is not None
+    return len(service._server.connections)
+
+
+MakeClient = Callable[..., RestoreClient]
+
+
+HAS_AIOBOTOCORE = find_spec("aiobotocore") is not None
+"""aiobotocore pins an older botocore, so that ``make test`` has an environment with it and one without."""
+
+collect_ignore = [] if HAS_AIOBOTOCORE else ["test_aio.py"]
+
+
+@pytest.fixture(params=["sync", "async"] if HAS_AIOBOTOCORE else ["sync"])
+def make_client(request: pytest.FixtureRequest) -> Iterator[MakeClient]:
+    """Makes clients of both kinds in turn: ``make_client(endpoint_url, **options_of_botocores_config)``.
+
+    The asynchronous one has the blocking face that `aio_adapter` gives it, so that one source tests both.
+    """
+    yield from _maker(request.param)
+
+
+@pytest.fixture
+def make_blocking_client() -> Iterator[MakeClient]:
+    """Makes clients of boto3's kind only, for what has no meaning in an event loop."""
+    yield from _maker("sync")
+
+
+def _maker(kind: str) -> Iterator[MakeClient]:
+    made: list[Any] = []
+    make_one: Callable[[str, Mapping[str, Any]], Any] = make_sync_client
+    if kind == "async":
+        from .aio_adapter import make_async_client
+
+        make_one = make_async_client
+
+    def make(endpoint_url: str, **options: object) -> Any:
+        client = make_one(endpoint_url, options)
+        made.append(client)
+        return client
+
+    yield make
+    for client in made:
+        client.close()
