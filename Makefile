@@ -1,0 +1,77 @@
+# Everything runs in environments of its own below this folder; nothing needs to be active.
+PYTHON ?= python3
+PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo picture test check build campaign benchmark-cli clean
+
+demo: .venv/demo
+	.venv/bin/python -m cloudhsm_restore demo
+
+# The picture in the README, from a real run.
+picture: .venv/demo
+	.venv/bin/python docs/picture.py docs/demo.svg
+
+# Twice: with the newest boto3, and with the one that aiobotocore allows, for the asynchronous client.
+test: .venv/test .venv-async/test .venv-aws/done
+	AWS_CLI=$(CURDIR)/.venv-aws/bin/aws .venv/bin/python -m pytest -n 2 --cov --cov-report=
+	.venv-async/bin/python -m pytest -n 2 --cov --cov-append --cov-report=term -k "async or aio"
+
+check: .venv/dev .venv-wheel/done
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/pyright
+	PATH="$(CURDIR)/.venv-wheel/bin:$$PATH" .venv/bin/pyright --project .venv-wheel --verifytypes cloudhsm_restore --ignoreexternal
+
+# The built wheel in an environment of its own, as a typed application has it.
+.venv-wheel/done: .venv/dev $(wildcard cloudhsm_restore/*.py cloudhsm_restore/*/*.py) pyproject.toml
+	rm -rf dist .venv-wheel
+	.venv/bin/python -m build
+	.venv/bin/python -m zipfile -l dist/*.whl | grep -q cloudhsm_restore/py.typed
+	tar -tzf dist/*.tar.gz | grep -q cloudhsm_restore/py.typed
+	! .venv/bin/python -m zipfile -l dist/*.whl | grep tests/
+	! tar -tzf dist/*.tar.gz | grep tests/
+	$(PYTHON) -m venv .venv-wheel
+	.venv-wheel/bin/python $(PIP_INSTALL) dist/*.whl
+	cd .venv-wheel && bin/python -c "from cloudhsm_restore import *; from cloudhsm_restore.testing import *"
+	.venv-wheel/bin/python $(PIP_INSTALL) botocore-stubs types-aiobotocore-lite types-aiobotocore-cloudhsmv2
+	touch $@
+
+build: .venv-wheel/done
+
+# Needs hyperfine (https://github.com/sharkdp/hyperfine).
+benchmark-cli: .venv/demo .venv-aws/done
+	.venv/bin/python -m benchmarks.cli
+
+campaign: .venv/test .venv-async/test
+	.venv/bin/python -m tests.campaign
+	.venv-async/bin/python -m tests.campaign --asynchronous
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/demo: pyproject.toml | .venv/bin/python
+	.venv/bin/python $(PIP_INSTALL) --editable '.[cli]'
+	touch $@
+
+.venv/test: pyproject.toml | .venv/bin/python
+	.venv/bin/python $(PIP_INSTALL) --editable '.[test]'
+	touch $@
+
+.venv-async/test: pyproject.toml
+	test -x .venv-async/bin/python || $(PYTHON) -m venv .venv-async
+	.venv-async/bin/python $(PIP_INSTALL) --editable '.[async,test]'
+	touch $@
+
+.venv/dev: pyproject.toml | .venv/bin/python
+	.venv/bin/python $(PIP_INSTALL) --editable '.[dev]'
+	touch $@
+
+# The AWS CLI pins a botocore of its own, so it cannot share an environment with the tests.
+.venv-aws/done:
+	$(PYTHON) -m venv .venv-aws
+	.venv-aws/bin/python $(PIP_INSTALL) awscli
+	touch $@
+
+clean:
+	rm -rf .venv .venv-* dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache

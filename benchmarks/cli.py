@@ -1,0 +1,96 @@
+"""The command line beside the AWS CLI, on the same local service: ``make benchmark-cli``.
+
+Times are hyperfine's (https://github.com/sharkdp/hyperfine); what counts is the ratio within one run.
+
+1,000 backups one by one through the AWS CLI take many minutes. A sample of them is measured, and the time
+for 1,000 is that of the sample in proportion, which leaves the one `describe-backups` of the pipeline out
+of account.
+"""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+_ROOT = Path(__file__).parent.parent
+_OURS = shlex.quote(str(Path(sys.executable).parent / "cloudhsm-restore"))
+_AWS = shlex.quote(os.environ.get("AWS_CLI", str(_ROOT / ".venv-aws/bin/aws")))
+_MANY, _SAMPLE = 1000, 20
+
+_DESCRIBE = f"{_AWS} cloudhsmv2 describe-backups --filters states=PENDING_DELETION"
+_ONE_BY_ONE = (
+    f"{_DESCRIBE} --query 'Backups[].BackupId' --output text | xargs -n1 "
+    f"{_AWS} cloudhsmv2 restore-backup --backup-id"
+)
+_DELETE_ALL = """
+import boto3
+client = boto3.client("cloudhsmv2")
+pages = client.get_paginator("describe_backups").paginate(Filters={"states": ["READY"]})
+for backup in [backup for page in pages for backup in page["Backups"]]:
+    client.delete_backup(BackupId=backup["BackupId"])
+"""
+_PREPARE = shlex.join([sys.executable, "-c", _DELETE_ALL])
+
+
+@contextmanager
+def _served(pending: int) -> Iterator[dict[str, str]]:
+    """The environment that points to a local service, in a process of its own, with so many backups."""
+    command = [sys.executable, "-m", "cloudhsm_restore", "serve", "--pending", str(pending)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            assert process.stdout is not None
+            words = shlex.split(process.stdout.readline())
+            yield dict(word.split("=", 1) for word in words if "=" in word)
+        finally:
+            process.terminate()
+
+
+def _seconds(command: str, environment: dict[str, str], *options: str) -> float:
+    """The median time of the command."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    with TemporaryDirectory() as folder:
+        result = Path(folder) / "result.json"
+        subprocess.run(
+            ["hyperfine", "--style", "none", "--export-json", str(result), *options, command],
+            env=clean | environment,
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        times: list[float] = json.loads(result.read_text())["results"][0]["times"]
+        return median(times)
+
+
+def _compare(what: str, ours: float, theirs: float) -> None:
+    sys.stdout.write(f"{what:<64} {ours:8.3f} s {theirs:9.3f} s   {ours / theirs:6.3f}\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """Measure, and print one line for each comparison."""
+    start_up = ("--warmup", "2", "--runs", "15", "--shell", "none")
+    sys.stdout.write(f"{'':<64} {'ours':>10} {'AWS CLI':>11}    ratio\n")
+    with _served(3) as few:
+        help_, list_ = (_seconds(f"{_OURS} {word}", few, *start_up) for word in ("--help", "list"))
+        table = _seconds(f"{_OURS} list --output table", few, *start_up)
+        _compare("--help : aws --version", help_, _seconds(f"{_AWS} --version", few, *start_up))
+        describe = _seconds(_DESCRIBE, few, *start_up)
+        _compare("list : aws cloudhsmv2 describe-backups", list_, describe)
+        _compare("list --output table : aws cloudhsmv2 describe-backups", table, describe)
+    with _served(_SAMPLE) as some:
+        one_by_one = _seconds(_ONE_BY_ONE, some, "--runs", "3", "--prepare", _PREPARE) / _SAMPLE * _MANY
+    with _served(_MANY) as many:
+        command = f"{_OURS} restore --all-pending --yes"
+        all_at_once = _seconds(command, many, "--runs", "3", "--prepare", _PREPARE)
+    what = f"{_MANY} restored : describe-backups | xargs -n1 restore-backup*"
+    _compare(what, all_at_once, one_by_one)
+    sys.stdout.write(f"* from a sample of {_SAMPLE}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""How restore_backups grows: memory, and time per backup, from 100 to 10,000 pending backups.
+
+    python -m benchmarks.many [rounds]
+
+The service is in this process and the client in one of its own, so that the memory is the client's. Times are
+the median of the rounds and are shown as ratios to the time per backup of the smallest number.
+"""
+
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+from cloudhsm_restore.testing import LocalCloudHsm
+
+
+def measured(number: int) -> tuple[float, float]:
+    """MiB by which the process grew, and seconds per backup."""
+    with LocalCloudHsm() as service:
+        for _ in range(number):
+            service.add_backup(backup_state="PENDING_DELETION")
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.many"],
+            env=service.environ,
+            cwd=Path(__file__).parent.parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    *results, end = done.stdout.splitlines()
+    if len(results) != number or not all(line.endswith(" restored") for line in results):
+        raise SystemExit("not all were restored")
+    _, mib, _, seconds, _ = end.split()
+    return float(mib), float(seconds) / number
+
+
+def main() -> None:
+    """Print a table."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+    print("| backups | memory grows by | time per backup, relative |")
+    print("| --- | --- | --- |")
+    first = 0.0
+    for number in (100, 1_000, 10_000):
+        runs = [measured(number) for _ in range(rounds)]
+        mib = max(mib for mib, _ in runs)
+        seconds = statistics.median(seconds for _, seconds in runs)
+        first = first or seconds
+        print(f"| {number:,} | {mib:.1f} MiB | {seconds / first:.2f}x |")
+
+
+if __name__ == "__main__":
+    main()
