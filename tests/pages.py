@@ -49,6 +49,7 @@ from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
+from unittest.mock import patch
 
 import yaml
 from sybil import Document, Region
@@ -62,8 +63,11 @@ PAGES: Final = [
     *(page for page in sorted((ROOT / "docs").rglob("*.md")) if "_build" not in page.parts),
 ]
 
-# These build or fetch this very project. `make test` and `make check` are what runs this; `.ci/run` runs the rest.
-_ELSEWHERE: Final = re.compile(r"(git clone|make (demo|test|check)|(\.venv/bin/)?pip install)\b")
+# These fetch, install or test this very project: `make test` is what runs the pages, `make check` installs the
+# wheel into an environment of its own, and `.ci/run` runs all three on a clean clone.
+_ELSEWHERE: Final = re.compile(
+    r"(git clone|make (demo|test|check)|python3 -m venv|\. \.venv/bin/activate|(\.venv/bin/)?pip install)\b"
+)
 
 _HAS_AIOBOTOCORE: Final = find_spec("aiobotocore") is not None
 _AIO: Final = re.compile(r"\b(cloudhsm_restore\.aio|asyncio|async def)\b")
@@ -244,7 +248,9 @@ class Run:
         self._background.callback(end)
         assert program.stdout is not None
         pasted, said = program.stdout.readline(), program.stdout.readline()
-        self.environ |= dict(word.split("=", 1) for word in shlex.split(pasted.removeprefix("export ")))
+        variables = dict(word.split("=", 1) for word in shlex.split(pasted.removeprefix("export ")))
+        self.environ |= variables
+        self._background.enter_context(patch.dict(os.environ, variables))
         return pasted + said
 
     def _compare(self, block: Block, expected: str, printed: str) -> None:
