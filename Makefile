@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo picture test check build campaign benchmark-cli clean
+.PHONY: demo picture test docs docs-output check build campaign benchmark-cli clean
 
 demo: .venv/demo
 	.venv/bin/python -m cloudhsm_restore demo
@@ -15,6 +15,13 @@ picture: .venv/demo
 test: .venv/test .venv-async/test .venv-aws/done
 	AWS_CLI=$(CURDIR)/.venv-aws/bin/aws .venv/bin/python -m pytest -n 2 --cov --cov-report=
 	.venv-async/bin/python -m pytest -n 2 --cov --cov-append --cov-report=term -k "async or aio"
+
+# What the pages' blocks print, from a real run.
+docs-output: .venv/test
+	.venv/bin/python -m pytest tests/test_docs.py --update-docs
+
+docs: .venv/docs
+	.venv/bin/python -m sphinx -W --keep-going -n -E -q docs docs/_build/html
 
 check: .venv/dev .venv-wheel/done
 	.venv/bin/ruff format --check .
@@ -61,6 +68,10 @@ campaign: .venv/test .venv-async/test
 .venv-async/test: pyproject.toml
 	test -x .venv-async/bin/python || $(PYTHON) -m venv .venv-async
 	.venv-async/bin/python $(PIP_INSTALL) --editable '.[async,test]'
+	touch $@
+
+.venv/docs: pyproject.toml | .venv/bin/python
+	.venv/bin/python $(PIP_INSTALL) --editable '.[docs]'
 	touch $@
 
 .venv/dev: pyproject.toml | .venv/bin/python
