@@ -16,12 +16,13 @@ test: .venv/test .venv-async/test .venv-aws/done
 	AWS_CLI=$(CURDIR)/.venv-aws/bin/aws .venv/bin/python -m pytest -n 2 --cov --cov-report=
 	.venv-async/bin/python -m pytest -n 2 --cov --cov-append --cov-report=term -k "async or aio"
 
-check: .venv/dev .venv-wheel/done
+check: .venv/dev .venv-wheel/done .venv-cfn/done
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/pyright
 	PATH="$(CURDIR)/.venv-wheel/bin:$$PATH" .venv/bin/pyright --project .venv-wheel --verifytypes cloudhsm_restore --ignoreexternal
+	.venv-cfn/bin/cfn-lint -- examples/*/template.yaml
 
 # The built wheel in an environment of its own, as a typed application has it.
 .venv-wheel/done: .venv/dev $(wildcard cloudhsm_restore/*.py cloudhsm_restore/*/*.py) pyproject.toml
@@ -71,6 +72,12 @@ campaign: .venv/test .venv-async/test
 .venv-aws/done:
 	$(PYTHON) -m venv .venv-aws
 	.venv-aws/bin/python $(PIP_INSTALL) awscli
+	touch $@
+
+# 180 MB for one linter.
+.venv-cfn/done:
+	$(PYTHON) -m venv .venv-cfn
+	.venv-cfn/bin/python $(PIP_INSTALL) 'cfn-lint>=1.58'
 	touch $@
 
 clean:
