@@ -74,7 +74,7 @@ campaign: .venv/test .venv-async/test
 	.venv-aws/bin/python $(PIP_INSTALL) awscli
 	touch $@
 
-# 180 MB for one linter.
+# cfn-lint brings 180 MB with it, which nothing else needs.
 .venv-cfn/done:
 	$(PYTHON) -m venv .venv-cfn
 	.venv-cfn/bin/python $(PIP_INSTALL) 'cfn-lint>=1.58'

@@ -1,8 +1,10 @@
 """The undelete guard in `examples`: its function on the local service, and its template beside it."""
 
 import copy
+import fnmatch
 import importlib
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -11,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
+import botocore.session
 import pytest
 import yaml
 from botocore.exceptions import ClientError
@@ -20,8 +23,9 @@ from cloudhsm_restore import AccessDeniedError, BackupState, NotRestorableError,
 from cloudhsm_restore.testing import Fault, LocalCloudHsm
 
 FOLDER: Final = Path(__file__).parent.parent / "examples" / "undelete_guard"
-EVENT: Final[dict[str, Any]] = json.loads((FOLDER / "event.json").read_text())
+EVENT: Final[dict[str, Any]] = json.loads((FOLDER / "event.json").read_text(encoding="utf-8"))
 BACKUP_ID: Final[str] = EVENT["detail"]["requestParameters"]["backupId"]
+PAGE: Final = (FOLDER.parent.parent / "docs" / "how-to" / "undelete-guard.md").read_text(encoding="utf-8")
 TOPIC: Final = "arn:aws:sns:us-east-1:111122223333:guard-Topic"
 MEANT: Final = [{"Key": "deletion-is-meant", "Value": "yes"}]
 
@@ -38,7 +42,7 @@ def _short_form(loader: yaml.SafeLoader, name: str, node: yaml.Node) -> dict[str
 
 
 _Loader.add_multi_constructor("!", _short_form)  # pyright: ignore[reportUnknownMemberType]  (half typed)
-TEMPLATE: Final[dict[str, Any]] = yaml.load((FOLDER / "template.yaml").read_text(), _Loader)
+TEMPLATE: Final[dict[str, Any]] = yaml.load((FOLDER / "template.yaml").read_text(encoding="utf-8"), _Loader)
 RESOURCES: Final[dict[str, Any]] = TEMPLATE["Resources"]
 GUARD: Final[dict[str, Any]] = RESOURCES["Guard"]["Properties"]
 RULE: Final[dict[str, Any]] = GUARD["Events"]["BackupDeleted"]["Properties"]
@@ -275,11 +279,15 @@ CALLS_AFTER_THE_DEADLINE: Final = ["RestoreBackup", "DescribeBackups"]
 
 
 def test_the_function_is_not_killed_in_the_middle(guard: Guard) -> None:
-    """Lambda's timeout is longer than all timeouts and pauses of the function together."""
+    """Lambda's timeout is longer than all timeouts and pauses of the function together, as its page says."""
     call = _longest_call(guard.module.hsm._client.meta.config)
     publish = _longest_call(guard.module.sns.meta.config)
     restore = guard.module.SECONDS_TO_RESTORE + len(CALLS_AFTER_THE_DEADLINE) * call
-    assert call + restore + publish < GUARD["Timeout"]
+    in_all = call + restore + publish
+    assert in_all < GUARD["Timeout"]
+    assert f"{call:g} s" in PAGE
+    assert f"{in_all:g} s" in PAGE
+    assert f"timeout is {GUARD['Timeout']} s" in PAGE
 
 
 def _longest_call(config: Any) -> float:
@@ -314,3 +322,23 @@ def test_what_fails_is_kept_and_reported() -> None:
     alarm = RESOURCES["DeadLettersAlarm"]["Properties"]
     assert alarm["Dimensions"] == [{"Name": "QueueName", "Value": {"GetAtt": "DeadLetters.QueueName"}}]
     assert alarm["AlarmActions"] == [{"Ref": "Topic"}]
+
+
+# --- The policies on its page ---
+
+
+def test_the_policies_name_actions_and_the_tag_as_they_are() -> None:
+    """A policy with an action or a tag that does not exist is accepted by IAM, and prevents nothing."""
+    policies = re.findall(r"^```json\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    assert len(policies) == 3
+    statements = [statement for policy in policies for statement in json.loads(policy)["Statement"]]
+    session = botocore.session.Session()
+    for statement in statements:
+        actions = statement["Action"]
+        for action in [actions] if isinstance(actions, str) else actions:
+            service, name = action.split(":")
+            model = session.get_service_model("cloudhsmv2" if service == "cloudhsm" else service)
+            assert fnmatch.filter(model.operation_names, name), action
+    key, value = (TEMPLATE["Parameters"][name]["Default"] for name in ("TagKey", "TagValue"))
+    assert statements[0]["Condition"] == {"StringNotEquals": {f"aws:ResourceTag/{key}": value}}
+    assert statements[1]["Condition"]["ForAnyValue:StringEquals"] == {"aws:TagKeys": key}
