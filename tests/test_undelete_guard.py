@@ -18,8 +18,9 @@ import pytest
 import yaml
 from botocore.exceptions import ClientError
 from botocore.stub import ANY, Stubber
+from packaging.requirements import Requirement
 
-from cloudhsm_restore import AccessDeniedError, BackupState, NotRestorableError, RestoreError
+from cloudhsm_restore import AccessDeniedError, BackupState, NotRestorableError, RestoreError, __version__
 from cloudhsm_restore.testing import Fault, LocalCloudHsm
 
 FOLDER: Final = Path(__file__).parent.parent / "examples" / "undelete_guard"
@@ -285,9 +286,10 @@ def test_the_function_is_not_killed_in_the_middle(guard: Guard) -> None:
     restore = guard.module.SECONDS_TO_RESTORE + len(CALLS_AFTER_THE_DEADLINE) * call
     in_all = call + restore + publish
     assert in_all < GUARD["Timeout"]
-    assert f"{call:g} s" in PAGE
-    assert f"{in_all:g} s" in PAGE
-    assert f"timeout is {GUARD['Timeout']} s" in PAGE
+    words = " ".join(PAGE.split())
+    assert f"= {call:g} s," in words
+    assert f"make {in_all:g} s." in words
+    assert f"timeout is {GUARD['Timeout']} s" in words
 
 
 def _longest_call(config: Any) -> float:
@@ -322,6 +324,14 @@ def test_what_fails_is_kept_and_reported() -> None:
     alarm = RESOURCES["DeadLettersAlarm"]["Properties"]
     assert alarm["Dimensions"] == [{"Name": "QueueName", "Value": {"GetAtt": "DeadLetters.QueueName"}}]
     assert alarm["AlarmActions"] == [{"Ref": "Topic"}]
+
+
+def test_the_function_gets_the_version_that_stands_beside_it() -> None:
+    """What the function asks the package index for includes this version of the library."""
+    wanted = (FOLDER / GUARD["CodeUri"] / "requirements.txt").read_text(encoding="utf-8")
+    requirement = Requirement(wanted.strip())
+    assert requirement.name == "cloudhsm-restore"
+    assert requirement.specifier.contains(__version__)
 
 
 # --- The policies on its page ---
