@@ -23,12 +23,13 @@ docs-output: .venv/test
 docs: .venv/docs
 	.venv/bin/python -m sphinx -W --keep-going -n -E -q docs docs/_build/html
 
-check: .venv/dev .venv-wheel/done
+check: .venv/dev .venv-wheel/done .venv-cfn/done
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/pyright
 	PATH="$(CURDIR)/.venv-wheel/bin:$$PATH" .venv/bin/pyright --project .venv-wheel --verifytypes cloudhsm_restore --ignoreexternal
+	.venv-cfn/bin/cfn-lint -- examples/*/template.yaml
 
 # The built wheel in an environment of its own, as a typed application has it.
 .venv-wheel/done: .venv/dev $(wildcard cloudhsm_restore/*.py cloudhsm_restore/*/*.py) pyproject.toml
@@ -82,6 +83,12 @@ campaign: .venv/test .venv-async/test
 .venv-aws/done:
 	$(PYTHON) -m venv .venv-aws
 	.venv-aws/bin/python $(PIP_INSTALL) awscli
+	touch $@
+
+# cfn-lint brings 180 MB with it, which nothing else needs.
+.venv-cfn/done:
+	$(PYTHON) -m venv .venv-cfn
+	.venv-cfn/bin/python $(PIP_INSTALL) 'cfn-lint>=1.58'
 	touch $@
 
 clean:
