@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo picture test check build campaign bench benchmark-cli clean
+.PHONY: demo picture test docs docs-output check build campaign bench benchmark-cli clean
 
 demo: .venv/demo
 	.venv/bin/python -m cloudhsm_restore demo
@@ -16,12 +16,20 @@ test: .venv/test .venv-async/test .venv-aws/done
 	AWS_CLI=$(CURDIR)/.venv-aws/bin/aws .venv/bin/python -m pytest -n 2 --cov --cov-report=
 	.venv-async/bin/python -m pytest -n 2 --cov --cov-append --cov-report=term -k "async or aio"
 
-check: .venv/dev .venv-wheel/done
+# What the pages' blocks print, from a real run.
+docs-output: .venv/test
+	.venv/bin/python -m pytest tests/test_docs.py --update-docs
+
+docs: .venv/docs
+	.venv/bin/python -m sphinx -W --keep-going -n -E -q docs docs/_build/html
+
+check: .venv/dev .venv-wheel/done .venv-cfn/done
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/pyright
 	PATH="$(CURDIR)/.venv-wheel/bin:$$PATH" .venv/bin/pyright --project .venv-wheel --verifytypes cloudhsm_restore --ignoreexternal
+	.venv-cfn/bin/cfn-lint -- examples/*/template.yaml
 
 # The built wheel in an environment of its own, as a typed application has it.
 .venv-wheel/done: .venv/dev $(wildcard cloudhsm_restore/*.py cloudhsm_restore/*/*.py) pyproject.toml
@@ -79,6 +87,10 @@ campaign: .venv/test .venv-async/test
 	.venv-async/bin/python $(PIP_INSTALL) --editable '.[async,test]'
 	touch $@
 
+.venv/docs: pyproject.toml | .venv/bin/python
+	.venv/bin/python $(PIP_INSTALL) --editable '.[docs]'
+	touch $@
+
 .venv/dev: pyproject.toml | .venv/bin/python
 	.venv/bin/python $(PIP_INSTALL) --editable '.[dev]'
 	touch $@
@@ -87,6 +99,12 @@ campaign: .venv/test .venv-async/test
 .venv-aws/done:
 	$(PYTHON) -m venv .venv-aws
 	.venv-aws/bin/python $(PIP_INSTALL) awscli
+	touch $@
+
+# cfn-lint brings 180 MB with it, which nothing else needs.
+.venv-cfn/done:
+	$(PYTHON) -m venv .venv-cfn
+	.venv-cfn/bin/python $(PIP_INSTALL) 'cfn-lint>=1.58'
 	touch $@
 
 clean:

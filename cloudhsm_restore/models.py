@@ -146,7 +146,7 @@ class Backup(
     source_cluster: str | None = None
     """The identifier (ID) of the source backup's cluster; on copies only."""
     delete_timestamp: _Timestamp | None = None
-    """When the backup will be deleted for good (UTC): about 7 days after it was deleted."""
+    """When the backup will be deleted for good (UTC), about 7 days after it was deleted."""
     tag_list: tuple[Tag, ...] = ()
     """The tags of the backup, in the service's order. ``tags`` has them as a mapping."""
     hsm_type: str | None = None
@@ -167,7 +167,7 @@ class Backup(
 
     @property
     def is_restorable(self) -> bool:
-        """Whether RestoreBackup takes this backup: true while it is PENDING_DELETION."""
+        """Whether RestoreBackup takes this backup, which it does while it is PENDING_DELETION."""
         return self.backup_state is BackupState.PENDING_DELETION
 
     def time_left(self, now: datetime | None = None) -> timedelta | None:

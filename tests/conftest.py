@@ -17,6 +17,11 @@ from .raw_server import RawServer
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--update-docs`` writes what the blocks of the pages print into the pages."""
+    parser.addoption("--update-docs", action="store_true", help="write what the pages' blocks print")
+
+
 @pytest.fixture(autouse=True)
 def _no_aws_around(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in list(os.environ):

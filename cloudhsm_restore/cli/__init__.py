@@ -31,6 +31,7 @@ from ._settings import (
 
 if TYPE_CHECKING:
     from cloudhsm_restore import Backup, RestoreClient
+    from cloudhsm_restore.testing import BackupFields
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -332,8 +333,9 @@ def serve(settings: Settings, port: int, pending: int) -> None:
         ) from error
     try:
         with service:
-            for _ in range(pending):
-                service.add_backup(backup_state="PENDING_DELETION")
+            for number in range(pending):  # the first with the ID that the documentation uses
+                known: BackupFields = {} if number else {"backup_id": "backup-a2b3c4d5e6f"}
+                service.add_backup(backup_state="PENDING_DELETION", **known)
             undo = f"unset {shlex.join(service.environ)}"
             click.echo(f"export {shlex.join(f'{name}={value}' for name, value in service.environ.items())}")
             settings.say("The line above points any AWS tool here. Ctrl-C ends it.")

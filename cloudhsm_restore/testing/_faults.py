@@ -21,7 +21,7 @@ class Fault(StrEnum):
     DROP_IN_BODY = "drop-in-body"
     """The work is done, and the connection ends in the middle of the answer."""
     DELAY = "delay"
-    """The work is done, and the answer comes late: after ``seconds``."""
+    """The work is done, and the answer comes late, after ``seconds``."""
     THROTTLED = "throttled"
     """ThrottlingException; nothing was done."""
     INTERNAL_FAILURE_BEFORE_WORK = "internal-failure-before-work"
@@ -61,9 +61,9 @@ class Fault(StrEnum):
     STALE = "stale"
     """DescribeBackups shows each backup as it was before its last change."""
     DELETED_MEANWHILE = "deleted-meanwhile"
-    """Just before the work, somebody else deletes the backup: PENDING_DELETION."""
+    """Just before the work, somebody else deletes the backup; it is PENDING_DELETION then."""
     PURGED_MEANWHILE = "purged-meanwhile"
-    """Just before the work, the backup is deleted for good: DELETED."""
+    """Just before the work, the backup is deleted for good; it is DELETED then."""
 
 
 _HTML = "text/html"

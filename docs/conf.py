@@ -1,0 +1,100 @@
+"""How Sphinx builds the documentation: ``make docs``. Nothing is fetched from the network."""
+
+import sys
+import typing
+from importlib.util import find_spec
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+import tables  # noqa: E402
+
+from docutils import nodes  # noqa: E402
+from sphinx.addnodes import pending_xref  # noqa: E402
+from sphinx.application import Sphinx  # noqa: E402
+from sphinx.environment import BuildEnvironment  # noqa: E402
+
+from cloudhsm_restore import Backup, __version__  # noqa: E402
+
+project = "cloudhsm-restore"
+author = "The cloudhsm-restore developers"
+project_copyright = author
+version = release = __version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.intersphinx",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+]
+exclude_patterns = ["_build"]
+
+html_theme = "furo"
+html_title = f"cloudhsm-restore {version}"
+html_static_path = ["_static"]
+html_css_files = ["style.css"]
+html_theme_options = {"navigation_with_keys": True}
+html_show_sourcelink = False
+
+myst_enable_extensions = ["colon_fence", "deflist", "substitution"]
+myst_heading_anchors = 3
+myst_substitutions = {
+    "blocks": tables.blocks(),
+    "codes": tables.codes(),
+    "exceptions": tables.exceptions(),
+    "requirements": tables.requirements(),
+}
+copybutton_prompt_text = "$ "
+copybutton_only_copy_prompt_lines = True
+
+# A name in single backticks, in a docstring, is one that must exist.
+default_role = "py:obj"
+nitpicky = True
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_mock_imports = [] if find_spec("aiobotocore") else ["aiobotocore"]  # it pins an older botocore
+autodoc_preserve_defaults = True
+python_maximum_signature_line_length = 80
+napoleon_use_ivar = False
+
+# Only the names that these pages need, in files of our own: nothing is fetched. A name that is missing there
+# is an error, and is added there.
+intersphinx_mapping = {
+    "python": ("https://docs.python.org/3/", "inventories/python.inv"),
+}
+
+# Types that are imported for type checkers only, so that there is nothing to inspect.
+BOTO3 = "https://boto3.amazonaws.com/v1/documentation/api/latest/reference"
+TYPES = {
+    "AioSession": "https://aiobotocore.readthedocs.io/",
+    "CloudHSMV2Client": f"{BOTO3}/services/cloudhsmv2.html",
+    "Config": "https://botocore.amazonaws.com/v1/documentation/api/latest/reference/config.html",
+    "RestoreBackupResponseTypeDef": f"{BOTO3}/services/cloudhsmv2/client/restore_backup.html",
+    "boto3.Session": f"{BOTO3}/core/session.html",
+}
+
+# Timestamps are shown as what they are, without what only pydantic reads.
+Backup.__annotations__ = typing.get_type_hints(Backup)
+
+
+def resolve(
+    app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.TextElement
+) -> nodes.Element | None:
+    """Find a type of boto3's, or one of ours that a docstring of a submodule names without the package."""
+    target = node.get("reftarget", "")
+    if target in TYPES:
+        return nodes.reference("", "", content, internal=False, refuri=TYPES[target])
+    if node.get("refdomain") == "py" and not target.startswith("cloudhsm_restore."):
+        python = env.domains["py"]
+        return python.resolve_xref(
+            env, node["refdoc"], app.builder, node["reftype"], f"cloudhsm_restore.{target}", node, content
+        )
+    return None
+
+
+def setup(app: Sphinx) -> None:
+    """Sphinx calls this."""
+    app.connect("missing-reference", resolve)

@@ -1,0 +1,104 @@
+"""The README and the pages in docs/: every block does what its page says."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from markdown_it import MarkdownIt
+
+from cloudhsm_restore.testing import LocalCloudHsm
+
+from .conftest import HAS_AIOBOTOCORE
+from .pages import LANGUAGES, PAGES, ROOT, PageError, Run, blocks, environment, fill, tally
+
+MakeRun = Callable[[Path], Run]
+
+
+def name(page: Path) -> str:
+    """The ID of a page's test; the asynchronous ones are chosen by it (``-k "async or aio"``)."""
+    return str(page.relative_to(ROOT)) + (
+        "-aio" if any(each.is_asynchronous for each in blocks(page)) else ""
+    )
+
+
+@pytest.fixture
+def run(
+    service: LocalCloudHsm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> MakeRun:
+    """Prepares the run of a page."""
+    fill(service)
+    for variable, value in service.environ.items():
+        monkeypatch.setenv(variable, value)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    update = bool(request.config.getoption("--update-docs"))
+    return lambda page: Run(page, service, environment(service, tmp_path), update)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_block_of_the_page_does_what_the_page_says(page: Path, run: MakeRun) -> None:
+    """Each Python block and each command runs on the local service, and prints what the page shows."""
+    running = run(page)
+    running.all()
+    asynchronous = [block for block in blocks(page) if block.is_asynchronous and block.kind == "executed"]
+    left = 0 if HAS_AIOBOTOCORE else sum(not block.hidden for block in asynchronous)
+    assert sum(running.executed.values()) == tally(page)["executed"] - left
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_no_block_is_left_out(page: Path) -> None:
+    """A CommonMark parser finds the same blocks, none is merely indented, and each has a language we check."""
+    tokens = list(MarkdownIt().parse(page.read_text("utf-8")))
+    assert [token.map for token in tokens if token.type == "code_block"] == []
+    fences = [token.info.strip() for token in tokens if token.type == "fence"]
+    assert [each for each in fences if each.startswith(("{code", "{sourcecode", "{doctest"))] == []
+    languages = [block.language for block in blocks(page) if not block.hidden]
+    assert languages == [each for each in fences if not each.startswith("{")]
+    assert set(languages) <= LANGUAGES
+
+
+def test_most_blocks_are_executed() -> None:
+    """There is something to run; what only an account can run is the exception."""
+    counted: Counter[str] = sum((tally(page) for page in PAGES), start=Counter())
+    assert counted["executed"] > 3 * counted["marked"]
+    assert counted["executed"] >= 10
+
+
+WRONG = {
+    "an error": "```python\n1 / 0\n```",
+    "a test that fails": "```python\ndef test_it() -> None:\n    assert False\n```",
+    "other output": "```python\nprint(1)\n```\n\n```text\n2\n```",
+    "a command that fails": "```console\n$ cloudhsm-restore show backup-7777777zzzz 2> /dev/null\n```",
+    "a command that prints something else": "```console\n$ echo 1\n2\n```",
+    "no command": "```console\ncloudhsm-restore list\n```",
+    "no JSON": "```json\n{'a': 1}\n```",
+    "no YAML": "```yaml\na: [\n```",
+    "an unknown language": "```cobol\nSTOP RUN.\n```",
+    "no language": "```\nls\n```",
+    "Python that needs an account and is none": ":::{admonition} Needs an AWS account\n```python\na b\n```\n:::",
+    "an invisible block that fails": "<!--- invisible-code-block: python\nservice.no()\n--->",
+}
+
+
+@pytest.mark.parametrize("text", WRONG.values(), ids=WRONG)
+def test_a_page_that_is_wrong_fails(text: str, run: MakeRun, tmp_path: Path) -> None:
+    """The check of the pages can fail, for each kind of block."""
+    page = tmp_path / "page.md"
+    page.write_text(f"# A page\n\n{text}\n", "utf-8")
+    with pytest.raises(PageError, match=r"page\.md, line [34]"):
+        run(page).all()
+
+
+def test_output_is_written_by_a_run(run: MakeRun, tmp_path: Path) -> None:
+    """``--update-docs`` puts what is printed into the page, and leaves what agrees already as it is."""
+    page = tmp_path / "page.md"
+    right = "```python\nprint(service.endpoint_url)\n```\n\n```text\nhttp://127.0.0.1:4566\n```\n\n"
+    right += "```console\n$ echo 1 2\n1 ...\n$ (exit 3); echo $?\n3\n```\n"
+    page.write_text(right.replace("4566", "...").replace("\n3\n", "\n"), "utf-8")
+    running = run(page)
+    running.update = True
+    running.all()
+    assert page.read_text("utf-8") == right.replace("4566", "...").replace("1 ...", "1 2")
+    run(page).all()
