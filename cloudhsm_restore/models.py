@@ -142,9 +142,8 @@ class Backup(
     mode: Mode | None = None
     """The mode of the cluster that was backed up."""
 
-    if (
-        TYPE_CHECKING
-    ):  # pydantic makes it from the fields: what it takes is wider than what a field then holds
+    if TYPE_CHECKING:
+        # pydantic makes it, and it takes more than the fields then hold: a state as a string, any iterable.
 
         def __init__(
             self,
