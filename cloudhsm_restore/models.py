@@ -7,6 +7,7 @@ service model `cloudhsmv2/2017-04-28`; `tests/test_contract.py` holds them again
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from inspect import getdoc
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -38,7 +39,9 @@ class _OpenStrEnum(StrEnum):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, _: "CoreSchema", __: "GetJsonSchemaHandler") -> dict[str, Any]:
-        return {"title": cls.__name__, "description": cls.__doc__, "type": "string", "examples": list(cls)}
+        # pydantic's own would be a list of the members, and closed.
+        about = {"title": cls.__name__, "description": getdoc(cls)}
+        return about | {"type": "string", "examples": [member.value for member in cls]}
 
 
 class BackupState(_OpenStrEnum):
