@@ -1,4 +1,4 @@
-"""1,000 restores on one event loop, 8 at a time: pyperf's measure of ours and of raw aiobotocore (``make bench``).
+"""1,000 restores on one event loop, 8 at a time: pyperf on ours and on raw aiobotocore (``make bench``).
 
 Over a socket to ``benchmarks.server``, in the environment that has aiobotocore.
 """

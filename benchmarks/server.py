@@ -40,8 +40,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         request = self.rfile.read(int(self.headers["Content-Length"]))
         body = RESTORED if self.headers["X-Amz-Target"].endswith(".RestoreBackup") else _page(request)
-        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: {len(body)}\r\n\r\n"
-        self.wfile.write(head.encode() + body)
+        kind = "Content-Type: application/x-amz-json-1.1"
+        self.wfile.write(f"HTTP/1.1 200 OK\r\n{kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
 
     def handle_one_request(self) -> None:
         try:

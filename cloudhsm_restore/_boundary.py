@@ -47,6 +47,12 @@ from .models import Backup
 if TYPE_CHECKING:
     from botocore.config import Config
 
+    class UntypedClient(Protocol):
+        """What pyright makes of ``boto3.client()`` without boto3-stubs: anything may be a method."""
+
+        def __getattr__(self, item: str, /) -> Any: ...
+
+
 logger: Final = logging.getLogger("cloudhsm_restore")
 logger.addHandler(logging.NullHandler())
 
@@ -538,14 +544,15 @@ def _parameter_error(what: str) -> ParameterError:
     return ParameterError(what, operation="DescribeBackups")
 
 
-def check_client(client: object, *others: object, asynchronous: bool) -> None:
-    """Raise unless ``client`` can be the client to wrap, and nothing is given that it has already."""
+def check_client(client: object, *others: object, asynchronous: bool) -> Any:
+    """``client``, if it can be the client to wrap and nothing is given that it has already; or raise."""
     if any(other is not None for other in others):
         raise TypeError("client is complete: give either it or session, region_name, endpoint_url and config")
     library = "an aiobotocore" if asynchronous else "a boto3"
     fits = hasattr(client, "restore_backup") and hasattr(client, "meta")
     if not fits or iscoroutinefunction(getattr(client, "close", None)) is not asynchronous:
         raise TypeError(f"client must be {library} cloudhsmv2 client, not {type(client).__name__}")
+    return client
 
 
 def identified(config: "Config | None") -> "Config":

@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from botocore.config import Config
     from types_aiobotocore_cloudhsmv2 import CloudHSMV2Client
 
+    from ._boundary import UntypedClient
+
 __all__ = ["AsyncRestoreClient"]
 
 
@@ -64,7 +66,7 @@ class AsyncRestoreClient:
     """
 
     @overload
-    def __init__(self, client: "CloudHSMV2Client") -> None: ...
+    def __init__(self, client: "CloudHSMV2Client | UntypedClient") -> None: ...
 
     @overload
     def __init__(
@@ -79,7 +81,7 @@ class AsyncRestoreClient:
 
     def __init__(
         self,
-        client: "CloudHSMV2Client | None" = None,
+        client: "CloudHSMV2Client | UntypedClient | None" = None,
         *,
         session: "AioSession | None" = None,
         region_name: str | None = None,
@@ -100,12 +102,14 @@ class AsyncRestoreClient:
             TypeError: ``client`` was given together with something else, or is no aiobotocore client.
         """
         self._is_ours = client is None
-        self._client = client
+        self._client: CloudHSMV2Client | None = None
         self._opening = asyncio.Lock()
         self._make = partial(_make_client, session, region_name, endpoint_url, config)
         if client is not None:
-            check_client(client, session, region_name, endpoint_url, config, asynchronous=True)
-            watch(client.meta.events)
+            self._client = checked = check_client(
+                client, session, region_name, endpoint_url, config, asynchronous=True
+            )
+            watch(checked.meta.events)
 
     async def restore_backup(self, backup_id: str) -> Backup:
         """Ask once for the backup to be restored, as `RestoreClient.restore_backup` does.

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from botocore.config import Config
     from mypy_boto3_cloudhsmv2 import CloudHSMV2Client
 
+    from ._boundary import UntypedClient
+
 __all__ = ["RestoreClient"]
 
 
@@ -52,7 +54,7 @@ class RestoreClient:
     """
 
     @overload
-    def __init__(self, client: "CloudHSMV2Client") -> None: ...
+    def __init__(self, client: "CloudHSMV2Client | UntypedClient") -> None: ...
 
     @overload
     def __init__(
@@ -67,7 +69,7 @@ class RestoreClient:
 
     def __init__(
         self,
-        client: "CloudHSMV2Client | None" = None,
+        client: "CloudHSMV2Client | UntypedClient | None" = None,
         *,
         session: "boto3.Session | None" = None,
         region_name: str | None = None,
@@ -90,8 +92,9 @@ class RestoreClient:
         if client is None:
             self._client = _make_client(session, region_name, endpoint_url, config)
         else:
-            check_client(client, session, region_name, endpoint_url, config, asynchronous=False)
-            self._client = client
+            self._client = check_client(
+                client, session, region_name, endpoint_url, config, asynchronous=False
+            )
         self._is_ours = client is None
         watch(self._client.meta.events)
 

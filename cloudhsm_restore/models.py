@@ -4,15 +4,20 @@ Everything here is a value: frozen, hashable, and independent of boto3. The shap
 service model `cloudhsmv2/2017-04-28`; `tests/test_contract.py` holds them against it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from inspect import getdoc
 from itertools import pairwise
 from types import MappingProxyType
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, StrictBool
 from pydantic.alias_generators import to_pascal
+
+if TYPE_CHECKING:
+    from pydantic import GetJsonSchemaHandler
+    from pydantic_core import CoreSchema
 
 __all__ = ["Backup", "BackupState", "Mode", "Tag"]
 
@@ -32,6 +37,12 @@ class _OpenStrEnum(StrEnum):
         member = str.__new__(cls, value)
         member._name_ = member._value_ = str(value)
         return member
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, _: "CoreSchema", __: "GetJsonSchemaHandler") -> dict[str, Any]:
+        # pydantic's own would be a list of the members, and closed.
+        about = {"title": cls.__name__, "description": getdoc(cls)}
+        return about | {"type": "string", "examples": [member.value for member in cls]}
 
 
 class BackupState(_OpenStrEnum):
@@ -153,6 +164,28 @@ class Backup(
     """The HSM type used to create the backup, such as ``hsm1.medium``."""
     mode: Mode | None = None
     """The mode of the cluster that was backed up."""
+
+    if TYPE_CHECKING:
+        # pydantic makes it, and it takes more than the fields then hold: a state as a string, any iterable.
+
+        def __init__(
+            self,
+            *,
+            backup_id: str,
+            backup_arn: str | None = None,
+            backup_state: BackupState | str | None = None,
+            cluster_id: str | None = None,
+            create_timestamp: datetime | None = None,
+            copy_timestamp: datetime | None = None,
+            never_expires: bool | None = None,
+            source_region: str | None = None,
+            source_backup: str | None = None,
+            source_cluster: str | None = None,
+            delete_timestamp: datetime | None = None,
+            tag_list: Iterable[Tag | Mapping[str, str]] = (),
+            hsm_type: str | None = None,
+            mode: Mode | str | None = None,
+        ) -> None: ...
 
     def model_post_init(self, context: object, /) -> None:  # noqa: ARG002  (pydantic's signature)
         # The service sends empty tag lists and boto3's validator refuses them: empty counts as unset.

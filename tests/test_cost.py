@@ -16,7 +16,10 @@ from cloudhsm_restore.testing import RestoreStubber, backup_response
 ROOT = Path(__file__).parent.parent
 BACKUP_ID = "backup-a2b3c4d5e6f"
 
-RAW = "import boto3, pydantic\nclass Empty(pydantic.BaseModel): pass\nboto3.client('cloudhsmv2', region_name='us-east-1')"
+RAW = (
+    "import boto3, pydantic\nclass Empty(pydantic.BaseModel): pass\n"
+    "boto3.client('cloudhsmv2', region_name='us-east-1')"
+)
 OURS = "from cloudhsm_restore import RestoreClient\nRestoreClient(region_name='us-east-1')"
 
 

@@ -1,0 +1,113 @@
+"""The JSON schema of `Backup`: open where AWS may add, and true of what the model takes and gives."""
+
+import json
+import re
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator, FormatChecker, validate
+from jsonschema.exceptions import ValidationError as MisfitError
+from pydantic import ValidationError
+
+from cloudhsm_restore import Backup, BackupState, Mode
+
+from .test_models import raw_backups
+
+DOCS = Path(__file__).parent.parent / "docs"
+PUBLISHED = json.loads((DOCS / "backup.schema.json").read_text(encoding="utf-8"))
+RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
+
+formats = FormatChecker(formats=())
+
+
+@formats.checks("date-time")
+def is_date_time(value: object) -> bool:
+    """jsonschema itself checks no timestamps unless another package is there."""
+    return not isinstance(value, str) or bool(RFC_3339.fullmatch(value))
+
+
+def check(value: object, schema: dict[str, Any]) -> None:
+    """Raise unless the value fits the schema."""
+    validate(value, schema, Draft202012Validator, format_checker=formats)
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+    max_leaves=5,
+)
+added_by_aws = st.dictionaries(st.sampled_from(["Origin", "KeyCount", "Replicas"]), values)
+
+
+def test_the_published_schema_is_the_models() -> None:
+    """``docs/backup.schema.json`` is what ``docs/schema.py`` makes of the model now."""
+    Draft202012Validator.check_schema(PUBLISHED)
+    made = json.loads(runpy.run_path(str(DOCS / "schema.py"))["schema"]())
+    assert made == PUBLISHED, "make it again: python docs/schema.py docs/backup.schema.json"
+
+
+def test_there_is_one_schema_for_both_directions() -> None:
+    """What the model takes and what it gives have one shape, so that one published schema is enough."""
+    assert Backup.model_json_schema(mode="validation") == Backup.model_json_schema(mode="serialization")
+    for by_alias in (True, False):
+        schema = Backup.model_json_schema(by_alias=by_alias)
+        names = {field.alias if by_alias else name for name, field in Backup.model_fields.items()}
+        assert set(schema["properties"]) == names
+        assert schema["required"] == ["BackupId" if by_alias else "backup_id"]
+
+
+@given(raw_backups, added_by_aws)
+def test_what_the_model_takes_fits_the_schema(raw: dict[str, Any], added: dict[str, Any]) -> None:
+    """Whatever the model takes, also states and fields that nobody knows, validates as it comes out again."""
+    backup = Backup.model_validate(added | raw)
+    for dumped in (
+        backup.model_dump_json(by_alias=True),
+        backup.model_dump_json(by_alias=True, exclude_unset=True),
+    ):
+        check(json.loads(dumped), PUBLISHED)
+        assert Backup.model_validate_json(dumped) == backup
+    check(json.loads(backup.model_dump_json(by_alias=True, exclude_none=True)), PUBLISHED)
+
+
+@pytest.mark.parametrize("mode", ["validation", "serialization"])
+@pytest.mark.parametrize(("name", "enum"), [("BackupState", BackupState), ("Mode", Mode)])
+def test_the_enums_are_open(name: str, enum: type[BackupState] | type[Mode], mode: Any) -> None:
+    """A value that AWS adds later fits the schema, which lists the known ones as examples."""
+    schema = Backup.model_json_schema(mode=mode)
+    assert schema["$defs"][name]["examples"] == [member.value for member in enum]
+    for value in (*enum, "ADDED-LATER"):
+        check({"BackupId": "backup-1", name: value}, schema)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {},
+        {"BackupId": None},
+        {"BackupId": 5},
+        {"BackupId": "backup-1", "BackupState": 5},
+        {"BackupId": "backup-1", "NeverExpires": "yes"},
+        {"BackupId": "backup-1", "CreateTimestamp": "the day before yesterday"},
+        {"BackupId": "backup-1", "TagList": None},
+        {"BackupId": "backup-1", "TagList": [{"Key": "team"}]},
+        {"BackupId": "backup-1", "Mode": ["FIPS"]},
+    ],
+    ids=json.dumps,
+)
+def test_what_the_model_refuses_does_not_fit(wrong: dict[str, Any]) -> None:
+    """The schema is not open in other things: what is wrong for the model is wrong for the schema."""
+    with pytest.raises(ValidationError):
+        Backup.model_validate(wrong)
+    with pytest.raises(MisfitError):
+        check(wrong, PUBLISHED)
+
+
+def test_everything_in_the_schema_is_described() -> None:
+    """Every field and every type has a description."""
+    for properties in (PUBLISHED["properties"], PUBLISHED["$defs"]["Tag"]["properties"]):
+        assert all(field["description"] for field in properties.values())
+    assert all(definition["description"] for definition in (PUBLISHED, *PUBLISHED["$defs"].values()))
