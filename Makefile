@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo picture test check build campaign benchmark-cli clean
+.PHONY: demo picture schema test check types build campaign benchmark-cli clean
 
 demo: .venv/demo
 	.venv/bin/python -m cloudhsm_restore demo
@@ -11,19 +11,29 @@ demo: .venv/demo
 picture: .venv/demo
 	.venv/bin/python docs/picture.py docs/demo.svg
 
+# The published JSON schema of Backup, from the model.
+schema: .venv/demo
+	.venv/bin/python docs/schema.py docs/backup.schema.json
+
 # Twice: with the newest boto3, and with the one that aiobotocore allows, for the asynchronous client.
 test: .venv/test .venv-async/test .venv-aws/done
 	AWS_CLI=$(CURDIR)/.venv-aws/bin/aws .venv/bin/python -m pytest -n 2 --cov --cov-report=
 	.venv-async/bin/python -m pytest -n 2 --cov --cov-append --cov-report=term -k "async or aio"
 
-check: .venv/dev .venv-wheel/done
+check: .venv/dev types
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/pyright
-	PATH="$(CURDIR)/.venv-wheel/bin:$$PATH" .venv/bin/pyright --project .venv-wheel --verifytypes cloudhsm_restore --ignoreexternal
 
-# The built wheel in an environment of its own, as a typed application has it.
+# What type checkers and editors say of an application that has the wheel: without boto3-stubs, and with them.
+types: .venv/dev .venv-wheel/done .venv-stubs/done
+	.venv/bin/python -m tests.check_types without-stubs .venv-wheel
+	.venv/bin/python -m tests.check_types with-stubs .venv-stubs
+	.venv-wheel/bin/python tests/check_hover.py .venv/bin/pyright-langserver
+	PATH="$(CURDIR)/.venv-stubs/bin:$$PATH" .venv/bin/pyright --project .venv-stubs --verifytypes cloudhsm_restore --ignoreexternal
+
+# The built wheel in an environment of its own, as an application has it.
 .venv-wheel/done: .venv/dev $(wildcard cloudhsm_restore/*.py cloudhsm_restore/*/*.py) pyproject.toml
 	rm -rf dist .venv-wheel
 	.venv/bin/python -m build
@@ -34,7 +44,14 @@ check: .venv/dev .venv-wheel/done
 	$(PYTHON) -m venv .venv-wheel
 	.venv-wheel/bin/python $(PIP_INSTALL) dist/*.whl
 	cd .venv-wheel && bin/python -c "from cloudhsm_restore import *; from cloudhsm_restore.testing import *"
-	.venv-wheel/bin/python $(PIP_INSTALL) botocore-stubs types-aiobotocore-lite types-aiobotocore-cloudhsmv2
+	.venv-wheel/bin/python $(PIP_INSTALL) "$$(ls dist/*.whl)[async]"
+	touch $@
+
+# The same with the stubs that make boto3 typed; those of S3 are there to be taken for the wrong ones.
+.venv-stubs/done: .venv-wheel/done
+	rm -rf .venv-stubs
+	$(PYTHON) -m venv .venv-stubs
+	.venv-stubs/bin/python $(PIP_INSTALL) "$$(ls dist/*.whl)[async]" 'boto3-stubs[s3]' types-aiobotocore
 	touch $@
 
 build: .venv-wheel/done
