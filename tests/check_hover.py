@@ -10,6 +10,7 @@ import ast
 import inspect
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,9 @@ import cloudhsm_restore
 from cloudhsm_restore import Backup
 
 MODULES: Final = ("cloudhsm_restore", "cloudhsm_restore.aio", "cloudhsm_restore.testing")
+
+PRIVATE: Final = re.compile(r"\(variable\) \w+: [^ ]*\b(_[A-Za-z]|Strict|Annotated)")
+"""A field whose type is shown as an alias of ours, or as what pydantic is told to check."""
 
 
 class LanguageServer:
@@ -201,6 +205,8 @@ def hovers(server: LanguageServer, folder: Path) -> tuple[int, list[str]]:
         shown = " ".join(hover["contents"]["value"].split()) if hover else ""
         if not said or " ".join(said.split()) not in shown:
             missing.append(f"{name}: the hover does not show {said[:60]!r} but {shown[:200]!r}")
+        elif PRIVATE.match(shown):
+            missing.append(f"{name}: the hover shows a type that nobody outside knows: {shown[:60]!r}")
     return len(places), missing
 
 
