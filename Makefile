@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo picture test docs docs-output check build campaign bench benchmark-cli clean
+.PHONY: demo picture schema test docs docs-output check types build campaign bench benchmark-cli clean
 
 demo: .venv/demo
 	.venv/bin/python -m cloudhsm_restore demo
@@ -10,6 +10,10 @@ demo: .venv/demo
 # The picture in the README, from a real run.
 picture: .venv/demo
 	.venv/bin/python docs/picture.py docs/demo.svg
+
+# The published JSON schema of Backup, from the model.
+schema: .venv/demo
+	.venv/bin/python docs/schema.py docs/backup.schema.json
 
 # Twice: with the newest boto3, and with the one that aiobotocore allows, for the asynchronous client.
 test: .venv/test .venv-async/test .venv-aws/done
@@ -23,15 +27,21 @@ docs-output: .venv/test
 docs: .venv/docs
 	.venv/bin/python -m sphinx -W --keep-going -n -E -q docs docs/_build/html
 
-check: .venv/dev .venv-wheel/done .venv-cfn/done
+check: .venv/dev .venv-cfn/done types
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/pyright
-	PATH="$(CURDIR)/.venv-wheel/bin:$$PATH" .venv/bin/pyright --project .venv-wheel --verifytypes cloudhsm_restore --ignoreexternal
 	.venv-cfn/bin/cfn-lint -- examples/*/template.yaml
 
-# The built wheel in an environment of its own, as a typed application has it.
+# What type checkers and editors say of an application that has the wheel: without boto3-stubs, and with them.
+types: .venv/dev .venv-wheel/done .venv-stubs/done
+	.venv/bin/python -m tests.check_types without-stubs .venv-wheel
+	.venv/bin/python -m tests.check_types with-stubs .venv-stubs
+	.venv-wheel/bin/python tests/check_hover.py .venv/bin/pyright-langserver
+	PATH="$(CURDIR)/.venv-stubs/bin:$$PATH" .venv/bin/pyright --project .venv-stubs --verifytypes cloudhsm_restore --ignoreexternal
+
+# The built wheel in an environment of its own, as an application has it.
 .venv-wheel/done: .venv/dev $(wildcard cloudhsm_restore/*.py cloudhsm_restore/*/*.py) pyproject.toml
 	rm -rf dist .venv-wheel
 	.venv/bin/python -m build
@@ -42,12 +52,19 @@ check: .venv/dev .venv-wheel/done .venv-cfn/done
 	$(PYTHON) -m venv .venv-wheel
 	.venv-wheel/bin/python $(PIP_INSTALL) dist/*.whl
 	cd .venv-wheel && bin/python -c "from cloudhsm_restore import *; from cloudhsm_restore.testing import *"
-	.venv-wheel/bin/python $(PIP_INSTALL) botocore-stubs types-aiobotocore-lite types-aiobotocore-cloudhsmv2
+	.venv-wheel/bin/python $(PIP_INSTALL) "$$(ls dist/*.whl)[async]"
+	touch $@
+
+# The same with the stubs that make boto3 typed; those of S3 are there to be taken for the wrong ones.
+.venv-stubs/done: .venv-wheel/done
+	rm -rf .venv-stubs
+	$(PYTHON) -m venv .venv-stubs
+	.venv-stubs/bin/python $(PIP_INSTALL) "$$(ls dist/*.whl)[async]" 'boto3-stubs[s3]' types-aiobotocore
 	touch $@
 
 build: .venv-wheel/done
 
-# The table of docs/speed.md, in about ten minutes. Needs hyperfine too. Everything is installed as users have it.
+# The table of docs/explanation/speed.md, in about ten minutes. Needs hyperfine too. Everything is installed as users have it.
 bench: .venv-bench/done .venv-aws/done
 	.venv-bench/bin/python -m benchmarks.run
 

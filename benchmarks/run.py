@@ -1,4 +1,4 @@
-"""The table and the plot of docs/speed.md: ``make bench``.
+"""The table and the plot of docs/explanation/speed.md: ``make bench``.
 
 Harnesses: hyperfine for whole processes, pyperf within one. Ours and theirs take turns in every round; what
 is shown is the median of the rounds' ratios, and their range. Each environment is its own, and what it holds is
@@ -22,7 +22,7 @@ from benchmarks.cli import _PREPARE, _SAMPLE, _one_by_one, _served
 
 ROOT = Path(__file__).parent.parent
 PROGRAMS = ROOT / "benchmarks/programs"
-PAGE = ROOT / "docs/speed.md"
+PAGE = ROOT / "docs/explanation/speed.md"
 BENCH, ASYNC = ROOT / ".venv-bench/bin/python", ROOT / ".venv-bench-async/bin/python"
 AWS = ROOT / ".venv-aws/bin/aws"
 PEERS = {
@@ -246,7 +246,7 @@ def plot(start: Mapping[str, float]) -> None:
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 640 164" role="img" font-family="sans-serif" '
         f'font-size="15" fill="#888">{"".join(drawn)}</svg>\n'
     )
-    (ROOT / "docs/startup.svg").write_text(svg, encoding="utf-8")
+    (ROOT / "docs/_static/startup.svg").write_text(svg, encoding="utf-8")
 
 
 def main() -> None:

@@ -269,6 +269,7 @@ class AccessDeniedError(ApiError):
         "UnauthorizedOperation",
         "403",
     )
+    """See `ApiError.codes`."""
     advice = "Allow cloudhsm:{operation} for these credentials, in the account that owns the backup."
 
 
@@ -283,6 +284,7 @@ class InternalFailureError(ApiError):
         "InternalError",
         "ServiceUnavailable",
     )
+    """See `ApiError.codes`."""
     retryable = True
     advice = "Try again."
 
@@ -295,6 +297,7 @@ class InvalidRequestError(ApiError):
         "ValidationException",
         "ValidationError",
     )
+    """See `ApiError.codes`."""
     advice = "Look at the backup with get_backup(): RestoreBackup takes only one that is PENDING_DELETION."
 
 
@@ -302,6 +305,7 @@ class ResourceNotFoundError(ApiError):
     """There is no such backup in this account and region."""
 
     codes: ClassVar[tuple[str, ...]] = ("CloudHsmResourceNotFoundException",)
+    """See `ApiError.codes`."""
     advice = "Check the ID, the account and the region."
 
 
@@ -309,6 +313,7 @@ class ServiceError(ApiError):
     """The request was rejected because an error occurred, as AWS puts it."""
 
     codes: ClassVar[tuple[str, ...]] = ("CloudHsmServiceException",)
+    """See `ApiError.codes`."""
     advice = "If it persists, ask AWS support with the request ID."
 
 
@@ -316,6 +321,7 @@ class TagError(ApiError):
     """The request was rejected because of a tagging failure."""
 
     codes: ClassVar[tuple[str, ...]] = ("CloudHsmTagException",)
+    """See `ApiError.codes`."""
     advice = "Check the tag conditions in all policies that apply."
 
 
@@ -338,6 +344,7 @@ class AuthenticationError(ApiError):
         "AuthFailure",
         "401",
     )
+    """See `ApiError.codes`."""
     advice = "Renew the credentials and check this machine's clock."
 
 
@@ -359,5 +366,6 @@ class ThrottlingError(ApiError):
         "SlowDown",
         "429",
     )
+    """See `ApiError.codes`."""
     retryable = True
     advice = "Wait a moment, then try again."

@@ -12,7 +12,7 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, StrictBool
+from pydantic import AfterValidator, BaseModel, Strict
 from pydantic.alias_generators import to_pascal
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _in_utc(moment: datetime) -> datetime:
         raise ValueError(f"{moment.isoformat()} does not exist in UTC") from None
 
 
-_Timestamp = Annotated[datetime, AfterValidator(_in_utc)]
+_UTC = AfterValidator(_in_utc)
 
 
 def _describe(schema: dict[str, Any], model: type[BaseModel]) -> None:
@@ -144,11 +144,11 @@ class Backup(
     """The state of the backup."""
     cluster_id: str | None = None
     """The identifier (ID) of the cluster that was backed up."""
-    create_timestamp: _Timestamp | None = None
+    create_timestamp: Annotated[datetime, _UTC] | None = None
     """When the backup was made (UTC)."""
-    copy_timestamp: _Timestamp | None = None
+    copy_timestamp: Annotated[datetime, _UTC] | None = None
     """When the backup was copied from its source backup (UTC); on copies only."""
-    never_expires: StrictBool | None = None
+    never_expires: Annotated[bool, Strict()] | None = None
     """Whether the backup is exempt from its cluster's retention policy."""
     source_region: str | None = None
     """The AWS Region that holds the source backup; on copies only."""
@@ -156,7 +156,7 @@ class Backup(
     """The identifier (ID) of the source backup; on copies only."""
     source_cluster: str | None = None
     """The identifier (ID) of the source backup's cluster; on copies only."""
-    delete_timestamp: _Timestamp | None = None
+    delete_timestamp: Annotated[datetime, _UTC] | None = None
     """When the backup will be deleted for good (UTC), about 7 days after it was deleted."""
     tag_list: tuple[Tag, ...] = ()
     """The tags of the backup, in the service's order. ``tags`` has them as a mapping."""
@@ -185,7 +185,11 @@ class Backup(
             tag_list: Iterable[Tag | Mapping[str, str]] = (),
             hsm_type: str | None = None,
             mode: Mode | str | None = None,
-        ) -> None: ...
+        ) -> None:
+            """Make a backup from keywords; pydantic's ``ValidationError`` where a value cannot be one.
+
+            A state and a mode can be given as strings, and a tag as a dict in AWS's shape.
+            """
 
     def model_post_init(self, context: object, /) -> None:  # noqa: ARG002  (pydantic's signature)
         # The service sends empty tag lists and boto3's validator refuses them: empty counts as unset.

@@ -9,7 +9,6 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 import tables  # noqa: E402
-
 from docutils import nodes  # noqa: E402
 from sphinx.addnodes import pending_xref  # noqa: E402
 from sphinx.application import Sphinx  # noqa: E402
@@ -73,6 +72,7 @@ TYPES = {
     "CloudHSMV2Client": f"{BOTO3}/services/cloudhsmv2.html",
     "Config": "https://botocore.amazonaws.com/v1/documentation/api/latest/reference/config.html",
     "RestoreBackupResponseTypeDef": f"{BOTO3}/services/cloudhsmv2/client/restore_backup.html",
+    "UntypedClient": f"{BOTO3}/services/cloudhsmv2.html",  # boto3.client() without boto3-stubs
     "boto3.Session": f"{BOTO3}/core/session.html",
 }
 

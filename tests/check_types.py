@@ -1,4 +1,4 @@
-"""What type checkers say of an application (`tests/typing`) that has the wheel installed: `make types`.
+"""What type checkers say of an application (`tests/typing`) that has the wheel; part of `make types`.
 
 Usage: python -m tests.check_types with-stubs|without-stubs ENVIRONMENT
 
@@ -28,8 +28,8 @@ from typing import Final
 APPLICATION: Final = Path(__file__).parent / "typing"
 TOOLS: Final = Path(sys.executable).parent
 
-SETTINGS: Final = {  # pyrefly reads a mypy.ini too, and would take over what is meant for mypy
-    "settings_of_mypy": "[mypy]\nstrict = True\n",
+SETTINGS: Final = {
+    "mypy.ini": "[mypy]\nstrict = True\n",
     "pyrightconfig.json": '{{"typeCheckingMode": "standard", "strict": {strict}}}',
     "pyrefly.toml": 'preset = "strict"\n',
     "ty.toml": '[rules]\nall = "error"\n',
@@ -64,10 +64,17 @@ def _ty(said: str) -> Iterator[tuple[str, int, str]]:
 
 
 Reader = Callable[[str], Iterator[tuple[str, int, str]]]
+# Told its configuration, pyrefly looks for no other, such as this project's for what is installed below it.
 CHECKERS: Final[dict[str, tuple[list[str], Reader]]] = {
-    "mypy": (["--config-file", "settings_of_mypy", "--python-executable", "{python}", "-O", "json"], _mypy),
+    "mypy": (["--python-executable", "{python}", "--output", "json"], _mypy),
     "pyright": (["--pythonpath", "{python}", "--outputjson"], _pyright),
-    "pyrefly": (["check", "--python-interpreter-path", "{python}", "--output-format", "json"], _pyrefly),
+    "pyrefly": (
+        [
+            *("check", "--config", "pyrefly.toml", "--output-format", "json"),
+            *("--python-interpreter-path", "{python}"),
+        ],
+        _pyrefly,
+    ),
     "ty": (["check", "--python", "{environment}", "--output-format", "gitlab"], _ty),
 }
 
@@ -76,7 +83,7 @@ def found_by(checker: str, environment: Path, folder: Path, files: list[str]) ->
     """The lines on which a checker finds something, and what it says of them."""
     arguments, read = CHECKERS[checker]
     python = environment / "bin" / "python"
-    # pyright follows the links of a virtual environment to the system's Python unless it comes first in PATH.
+    # Found first in PATH, a virtual environment is not followed through its links to the system's Python.
     path = {"PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}"}
     run = subprocess.run(
         [
@@ -134,7 +141,7 @@ def main(stubs: str, environment: Path) -> int:
             text = settings.format(strict=json.dumps(typed)) if file.endswith(".json") else settings
             (folder / file).write_text(text)
         if stubs == "without":
-            with (folder / "settings_of_mypy").open("a") as ini:
+            with (folder / "mypy.ini").open("a") as ini:
                 ini.write(MYPY_WITHOUT_STUBS)
         with ThreadPoolExecutor(2) as pool:
             runs = {

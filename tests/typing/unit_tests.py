@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import assert_type
 from unittest.mock import AsyncMock, Mock, create_autospec, patch
 
@@ -65,6 +65,7 @@ def test_survives_a_lost_answer() -> None:
         assert_type(service.requests[0].backup_id, str | None)
         assert_type(service.requests[0].done, bool)
         assert_type(service.change_backup(backup.backup_id, backup_state=BackupState.READY), Backup)
+        assert_type(service.now, datetime)
         service.advance(timedelta(days=7))
         service.remove_backup(backup.backup_id)
         service.refuse()
