@@ -63,8 +63,8 @@ PAGES: Final = [
     *(page for page in sorted((ROOT / "docs").rglob("*.md")) if "_build" not in page.parts),
 ]
 
-# These fetch, install or test this very project: `make test` is what runs the pages, `make check` installs the
-# wheel into an environment of its own, and `.ci/run` runs all three on a clean clone.
+# These fetch, install or test this very project: `make test` is what runs the pages, `make check` installs
+# the wheel into an environment of its own, and `.ci/run` runs all three on a clean clone.
 _ELSEWHERE: Final = re.compile(
     r"(git clone|make (demo|test|check)|python3 -m venv|\. \.venv/bin/activate|(\.venv/bin/)?pip install)\b"
 )
