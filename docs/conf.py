@@ -9,7 +9,6 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 import tables  # noqa: E402
-
 from docutils import nodes  # noqa: E402
 from sphinx.addnodes import pending_xref  # noqa: E402
 from sphinx.application import Sphinx  # noqa: E402
@@ -28,8 +27,16 @@ extensions = [
     "sphinx.ext.intersphinx",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
+    "spelling",
 ]
 exclude_patterns = ["_build"]
+
+spelling_others = [
+    "../README.md",
+    "../CONTRIBUTING.md",
+    "../SECURITY.md",
+    "../examples/undelete_guard/README.md",
+]
 
 html_theme = "furo"
 html_title = f"cloudhsm-restore {version}"

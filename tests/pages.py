@@ -63,8 +63,8 @@ PAGES: Final = [
     *(page for page in sorted((ROOT / "docs").rglob("*.md")) if "_build" not in page.parts),
 ]
 
-# These fetch, install or test this very project: `make test` is what runs the pages, `make check` installs the
-# wheel into an environment of its own, and `.ci/run` runs all three on a clean clone.
+# These fetch, install or test this very project: `make test` is what runs the pages, `make check` installs
+# the wheel into an environment of its own, and `.ci/run` runs all of them on a clean clone.
 _ELSEWHERE: Final = re.compile(
     r"(git clone|make (demo|test|check)|python3 -m venv|\. \.venv/bin/activate|(\.venv/bin/)?pip install)\b"
 )
@@ -203,7 +203,7 @@ class Run:
 
     def _console(self, block: Block) -> None:
         commands = _commands(block.source)
-        if commands[0].startswith("cloudhsm-restore serve"):
+        if re.match(r"cloudhsm-restore serve(?!.* --help)", commands[0]):
             printed = self._serve(commands[0])
             commands = commands[1:]
             if commands:
