@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo picture schema test docs docs-output check types build campaign bench benchmark-cli clean
+.PHONY: demo picture schema test docs docs-look docs-output check types build campaign bench benchmark-cli clean
 
 demo: .venv/demo
 	.venv/bin/python -m cloudhsm_restore demo
@@ -25,7 +25,19 @@ docs-output: .venv/test
 	.venv/bin/python -m pytest tests/test_docs.py --update-docs
 
 docs: .venv/docs
+	rm -rf docs/_build
 	.venv/bin/python -m sphinx -W --keep-going -n -E -q docs docs/_build/html
+	.venv/bin/python docs/links.py
+
+# Pictures of every page in docs/_build/look. Needs Chromium; not part of CI.
+docs-look: docs .venv-look/done
+	mkdir -p docs/_build/look
+	.venv-look/bin/python docs/look.py
+
+.venv-look/done:
+	$(PYTHON) -m venv .venv-look
+	.venv-look/bin/python $(PIP_INSTALL) playwright
+	touch $@
 
 check: .venv/dev .venv-cfn/done types
 	.venv/bin/ruff format --check .

@@ -27,8 +27,16 @@ extensions = [
     "sphinx.ext.intersphinx",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
+    "spelling",
 ]
 exclude_patterns = ["_build"]
+
+spelling_others = [
+    "../README.md",
+    "../CONTRIBUTING.md",
+    "../SECURITY.md",
+    "../examples/undelete_guard/README.md",
+]
 
 html_theme = "furo"
 html_title = f"cloudhsm-restore {version}"

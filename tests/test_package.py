@@ -1,6 +1,5 @@
-"""The package as a whole: what importing it costs, what it exports, and that its README is true."""
+"""The package as a whole: what importing it costs, and what it exports."""
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,10 +7,8 @@ from pathlib import Path
 import pytest
 
 import cloudhsm_restore
-from cloudhsm_restore.testing import LocalCloudHsm
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def imported_by(statement: str) -> set[str]:
@@ -80,25 +77,3 @@ def test_the_core_is_thin() -> None:
                 ] or [ast.Pass()]
         lines += sum(bool(line) for line in ast.unparse(tree).splitlines())
     assert lines < 800
-
-
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-
-
-def test_the_readme_has_blocks() -> None:
-    """There is something to run below."""
-    assert len(BLOCKS) >= 2
-
-
-@pytest.mark.usefixtures("credentials")
-@pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
-def test_the_readmes_python_runs(block: str, service: LocalCloudHsm, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every Python block of the README runs as it stands, against a local service that holds its backup."""
-    for name, value in service.environ.items():
-        monkeypatch.setenv(name, value)
-    service.add_backup(backup_id="backup-a2b3c4d5e6f", backup_state="PENDING_DELETION")
-    namespace: dict[str, object] = {"__name__": "readme"}
-    exec(compile(block, "README.md", "exec"), namespace)
-    for name, function in namespace.items():
-        if name.startswith("test_") and callable(function):
-            function()
