@@ -64,11 +64,7 @@ PAGES: Final = [
 ]
 
 # These fetch, install or test this very project: `make test` is what runs the pages, `make check` installs
-<<<<<<< HEAD
-# the wheel into an environment of its own, and `.ci/run` runs all three on a clean clone.
-=======
 # the wheel into an environment of its own, and `.ci/run` runs all of them on a clean clone.
->>>>>>> 961f5a9cd37393838274dd055bdf7975fc6d3f6e
 _ELSEWHERE: Final = re.compile(
     r"(git clone|make (demo|test|check)|python3 -m venv|\. \.venv/bin/activate|(\.venv/bin/)?pip install)\b"
 )

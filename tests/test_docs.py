@@ -49,11 +49,7 @@ def test_every_block_of_the_page_does_what_the_page_says(page: Path, run: MakeRu
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_no_block_is_left_out(page: Path) -> None:
-<<<<<<< HEAD
-    """A CommonMark parser finds the same blocks, none is merely indented, and each is of a known language."""
-=======
     """A CommonMark parser finds the same blocks; none is merely indented, and each has a known language."""
->>>>>>> 961f5a9cd37393838274dd055bdf7975fc6d3f6e
     tokens = list(MarkdownIt().parse(page.read_text("utf-8")))
     assert [token.map for token in tokens if token.type == "code_block"] == []
     fences = [token.info.strip() for token in tokens if token.type == "fence"]
@@ -81,13 +77,7 @@ WRONG = {
     "no YAML": "```yaml\na: [\n```",
     "an unknown language": "```cobol\nSTOP RUN.\n```",
     "no language": "```\nls\n```",
-<<<<<<< HEAD
-    "Python that needs an account and is none": (
-        ":::{admonition} Needs an AWS account\n```python\na b\n```\n:::"
-    ),
-=======
     "no Python, and marked": ":::{admonition} Needs an AWS account\n```python\na b\n```\n:::",
->>>>>>> 961f5a9cd37393838274dd055bdf7975fc6d3f6e
     "an invisible block that fails": "<!--- invisible-code-block: python\nservice.no()\n--->",
 }
 
