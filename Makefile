@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo picture schema test check types build campaign benchmark-cli clean
+.PHONY: demo picture schema test check types build campaign bench benchmark-cli clean
 
 demo: .venv/demo
 	.venv/bin/python -m cloudhsm_restore demo
@@ -55,6 +55,22 @@ types: .venv/dev .venv-wheel/done .venv-stubs/done
 	touch $@
 
 build: .venv-wheel/done
+
+# The table of docs/speed.md, in about ten minutes. Needs hyperfine too. Everything is installed as users have it.
+bench: .venv-bench/done .venv-aws/done
+	.venv-bench/bin/python -m benchmarks.run
+
+.venv-bench/done: pyproject.toml $(wildcard cloudhsm_restore/*.py)
+	for name in bench bench-async peer-validator peer-dataclass; do \
+		test -x .venv-$$name/bin/python || $(PYTHON) -m venv .venv-$$name; \
+	done
+	.venv-bench/bin/python $(PIP_INSTALL) --force-reinstall --no-deps .
+	.venv-bench/bin/python $(PIP_INSTALL) '.[cli]' pyperf
+	.venv-bench-async/bin/python $(PIP_INSTALL) --force-reinstall --no-deps .
+	.venv-bench-async/bin/python $(PIP_INSTALL) '.[async]' pyperf
+	.venv-peer-validator/bin/python $(PIP_INSTALL) aws-resource-validator-cloudhsmv2 pyperf
+	.venv-peer-dataclass/bin/python $(PIP_INSTALL) boto3-dataclass-cloudhsmv2 pyperf
+	touch $@
 
 # Needs hyperfine (https://github.com/sharkdp/hyperfine).
 benchmark-cli: .venv/demo .venv-aws/done

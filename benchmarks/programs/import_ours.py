@@ -1,0 +1,1 @@
+from cloudhsm_restore import Backup, RestoreError  # noqa: F401

@@ -1,0 +1,267 @@
+"""The table and the plot of docs/speed.md: ``make bench``.
+
+Harnesses: hyperfine for whole processes, pyperf within one. Ours and theirs take turns in every round; what
+is shown is the median of the rounds' ratios, and their range. Each environment is its own, and what it holds is
+installed from wheels, as users have it.
+"""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import pyperf
+
+from benchmarks.cli import _PREPARE, _SAMPLE, _one_by_one, _served
+
+ROOT = Path(__file__).parent.parent
+PROGRAMS = ROOT / "benchmarks/programs"
+PAGE = ROOT / "docs/speed.md"
+BENCH, ASYNC = ROOT / ".venv-bench/bin/python", ROOT / ".venv-bench-async/bin/python"
+AWS = ROOT / ".venv-aws/bin/aws"
+PEERS = {
+    "aws-resource-validator-cloudhsmv2": ROOT / ".venv-peer-validator/bin/python",
+    "boto3-dataclass-cloudhsmv2": ROOT / ".venv-peer-dataclass/bin/python",
+}
+ROUNDS = int(os.environ.get("ROUNDS", "5"))
+MIB = 1024
+
+Times = dict[str, list[float]]
+CLEAN = {
+    name: value
+    for name, value in os.environ.items()
+    if not name.startswith("AWS_") and name != "PYTHONDONTWRITEBYTECODE"
+}
+
+
+@contextmanager
+def fixed_service() -> Iterator[dict[str, str]]:
+    """The environment that points to ``benchmarks.server``."""
+    command = [sys.executable, "-m", "benchmarks.server"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        try:
+            assert process.stdout is not None
+            url = f"http://127.0.0.1:{process.stdout.readline().strip()}"
+            yield CLEAN | {
+                "AWS_ENDPOINT_URL_CLOUDHSM_V2": url,
+                "AWS_DEFAULT_REGION": "us-east-1",
+                "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+                "AWS_SECRET_ACCESS_KEY": "secret",
+                "AWS_EC2_METADATA_DISABLED": "true",
+            }
+        finally:
+            process.terminate()
+
+
+def program(name: str, *arguments: object) -> list[str]:
+    """The command that runs one of the programs."""
+    return [str(BENCH), str(PROGRAMS / f"{name}.py"), *map(str, arguments)]
+
+
+def processes(
+    commands: Mapping[str, list[str]], environment: Mapping[str, str], *options: str, rounds: int = ROUNDS
+) -> Times:
+    """hyperfine's median for each command, round by round."""
+    times: Times = {name: [] for name in commands}
+    with TemporaryDirectory() as folder:
+        result = Path(folder) / "result.json"
+        for _ in range(rounds):
+            subprocess.run(
+                ["hyperfine", "-N", "--style", "none", "--export-json", str(result), *options,
+                 *map(shlex.join, commands.values())],
+                env=dict(environment), check=True, capture_output=True, cwd=folder,
+            )  # fmt: skip
+            for name, measured in zip(commands, json.loads(result.read_text())["results"], strict=True):
+                times[name].append(median(measured["times"]))
+    return times
+
+
+def inside(
+    python: Path, script: str, environment: Mapping[str, str], *options: str, rounds: int = ROUNDS
+) -> Times:
+    """pyperf's median for each of a script's benchmarks, round by round."""
+    times: Times = {}
+    environment = {**environment, "PYTHONPATH": str(ROOT)}
+    with TemporaryDirectory() as folder:
+        for number in range(rounds):
+            result = Path(folder) / f"{number}.json"
+            subprocess.run(
+                [str(python), str(ROOT / f"benchmarks/{script}.py"), "--quiet", *options, "-o", str(result),
+                 "--inherit-environ", ",".join(["PYTHONPATH", *(n for n in environment if n.startswith("AWS_"))])],
+                env=environment, check=True, capture_output=True,
+            )  # fmt: skip
+            for measured in pyperf.BenchmarkSuite.load(str(result)).get_benchmarks():
+                times.setdefault(measured.get_name(), []).append(measured.median())
+    return times
+
+
+def peak(command: list[str], environment: Mapping[str, str]) -> float:
+    """The MiB that a command had at most, the median of the rounds."""
+    return median(_peak(command, environment) for _ in range(ROUNDS))
+
+
+def _peak(command: list[str], environment: Mapping[str, str]) -> float:
+    process = subprocess.Popen(command, env=dict(environment), stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = status
+    if status:
+        raise SystemExit(f"{shlex.join(command)} failed")
+    return usage.ru_maxrss / MIB
+
+
+def compared(times: Times, ours: str, theirs: str) -> str:
+    """The median of the ratios of two, and their range."""
+    ratios = sorted(a / b for a, b in zip(times[ours], times[theirs], strict=True))
+    return f"{median(ratios):.3f} ({ratios[0]:.3f}–{ratios[-1]:.3f})"
+
+
+def table() -> Iterator[tuple[str, str, str, str]]:
+    """The rows: what, against what, the ratio, what was to be reached."""
+    calls = inside(BENCH, "inside", CLEAN, "-p", "3", "-n", "4", "-w", "1")
+    one, raw = "restore_backup, ours", "restore_backup, boto3"
+    yield "one `restore_backup`, no network", "boto3", compared(calls, one, raw), "≤ 1.02"
+    naive = "restore_backup, boto3 and a plain model"
+    yield "the same", "boto3 and a plain pydantic model", compared(calls, one, naive), ""
+    yield "boto3 and a plain pydantic model", "boto3", compared(calls, naive, raw), ""
+    unchecked = "restore_backup, boto3 unchecked"
+    yield "boto3 with `parameter_validation=False`", "boto3", compared(calls, unchecked, raw), ""
+    yield (
+        "one error, no network",
+        "boto3, `except ClientError`",
+        compared(calls, "error, ours", "error, boto3"),
+        "≤ 1.05",
+    )
+
+    with fixed_service() as environment:
+        start = processes(
+            {
+                "ours": program("restore_ours"),
+                "floor": program("restore_boto3_and_a_model"),
+                "boto3": program("restore_boto3"),
+                "import": program("import_ours"),
+                "three models": program("import_pydantic"),
+                "interpreter": [str(BENCH), "-c", "pass"],
+                "aws": [str(AWS), "cloudhsmv2", "restore-backup", "--backup-id", "backup-a2b3c4d5e6f"],
+            },
+            environment, "--warmup", "2", "--runs", "10",
+        )  # fmt: skip
+        plot({name: median(values) for name, values in start.items()})
+        yield (
+            "process start to a READY backup",
+            "boto3 and one empty pydantic model",
+            compared(start, "ours", "floor"),
+            "≤ 1.02",
+        )
+        yield "the same", "boto3 alone", compared(start, "ours", "boto3"), ""
+        yield "the same", "AWS CLI", compared(start, "ours", "aws"), "≤ 0.85"
+        yield (
+            "`import`, models and exceptions",
+            "pydantic and three empty models",
+            compared(start, "import", "three models"),
+            "≤ 1.3",
+        )
+
+        pages = processes(
+            {"ours": program("pages_ours", 100_000), "boto3": program("pages_boto3", 100_000)}, environment,
+            "--runs", "1", rounds=3,
+        )  # fmt: skip
+        yield (
+            "`describe_backups`, 100,000 backups",
+            "boto3's paginator",
+            compared(pages, "ours", "boto3"),
+            "≤ 1.15",
+        )
+        few, all_ = (peak(program("pages_ours", number), environment) for number in (1_000, 100_000))
+        yield "its peak memory, 100,000 backups", "1,000 backups", f"{all_ - few:+.1f} MiB", "flat"
+
+        ours, theirs = (peak(program(f"restore_{name}"), environment) for name in ("ours", "boto3"))
+        yield "peak memory of the one-restore process", "boto3", f"{ours - theirs:+.1f} MiB", "≤ +10 MiB"
+
+        many = inside(ASYNC, "inside_async", environment, "-p", "1", "-n", "3", "-w", "1", "-l", "1")
+        one, raw = "1,000 restores, ours", "1,000 restores, aiobotocore"
+        yield "1,000 restores on one event loop", "aiobotocore", compared(many, one, raw), "≤ 1.05"
+
+    with _served(1000) as local:
+        for workers in (1, 4, 8, 16):
+            times = processes(
+                {"ours": program("many_ours", workers), "boto3": program("many_boto3", workers)},
+                CLEAN | local, "--runs", "1", "--prepare", _PREPARE, rounds=3,
+            )  # fmt: skip
+            reach = "≥ 0.9" if workers == 8 else ""
+            yield (
+                f"throughput, 1,000 restores, {workers} workers",
+                "boto3 in a thread pool",
+                compared(times, "boto3", "ours"),
+                reach,
+            )
+        all_at_once = median(times["ours"])
+    with _served(_SAMPLE) as some:
+        yield (
+            "1,000 restores, 16 workers",
+            "AWS CLI in a loop*",
+            f"{_one_by_one(some) / all_at_once:.0f} times as fast",
+            "≥ 50 times",
+        )
+
+    build = {"ours": inside(BENCH, "models", CLEAN, "-p", "1", "-n", "3", "-w", "1", "-l", "1", rounds=3)}
+    for peer, python in PEERS.items():
+        build[peer] = inside(python, "models", CLEAN, "-p", "1", "-n", "3", "-w", "1", "-l", "1", rounds=3)
+        for name in build["ours"]:
+            pair = {"ours": build["ours"][name], peer: build[peer][name]}
+            yield (
+                f"100,000 backups from dicts: {name}",
+                peer,
+                compared(pair, "ours", peer),
+                "< 1" if "valid" in peer else "",
+            )
+
+
+def plot(start: Mapping[str, float]) -> None:
+    """Draw where the time of the one-restore process goes."""
+    parts = {
+        "Python": start["interpreter"],
+        "boto3": start["boto3"] - start["interpreter"],
+        "pydantic": start["floor"] - start["boto3"],
+        "cloudhsm-restore": max(start["ours"] - start["floor"], 0.0),
+    }
+    whole, left = sum(parts.values()), 0.0
+    drawn = ["<title>Process start to a READY backup, cut into its parts</title>"]
+    for row, ((name, seconds), colour) in enumerate(
+        zip(parts.items(), ("#888", "#c60", "#07a", "#283"), strict=True)
+    ):
+        share = seconds / whole
+        drawn.append(
+            f'<rect x="{left * 640:.1f}" y="8" width="{max(share * 640, 1):.1f}" height="36" fill="{colour}"/>'
+        )
+        drawn.append(f'<rect x="0" y="{62 + row * 24}" width="14" height="14" fill="{colour}"/>')
+        drawn.append(f'<text x="22" y="{74 + row * 24}">{name} {share:.1%}</text>')
+        left += share
+    svg = (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 640 164" role="img" font-family="sans-serif" '
+        f'font-size="15" fill="#888">{"".join(drawn)}</svg>\n'
+    )
+    (ROOT / "docs/startup.svg").write_text(svg, encoding="utf-8")
+
+
+def main() -> None:
+    """Measure, and write the table into the page."""
+    lines = ["| what | against | ratio (range) | to reach |", "| --- | --- | --- | --- |"]
+    for row in table():
+        lines.append(f"| {' | '.join(row)} |")
+        sys.stdout.write(lines[-1] + "\n")
+        sys.stdout.flush()
+    text = PAGE.read_text(encoding="utf-8")
+    before, _, rest = text.partition("<!-- measured -->\n")
+    _, _, after = rest.partition("<!-- end -->\n")
+    table_ = "\n".join(lines)
+    PAGE.write_text(f"{before}<!-- measured -->\n{table_}\n<!-- end -->\n{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
