@@ -47,11 +47,6 @@ from .models import Backup
 if TYPE_CHECKING:
     from botocore.config import Config
 
-    class UntypedClient(Protocol):
-        """What pyright makes of ``boto3.client()`` without boto3-stubs: anything may be a method."""
-
-        def __getattr__(self, item: str, /) -> Any: ...
-
 
 logger: Final = logging.getLogger("cloudhsm_restore")
 logger.addHandler(logging.NullHandler())
@@ -542,6 +537,12 @@ def _strings(name: str, values: object) -> list[str]:
 
 def _parameter_error(what: str) -> ParameterError:
     return ParameterError(what, operation="DescribeBackups")
+
+
+class UntypedClient(Protocol):
+    """What pyright makes of ``boto3.client()`` without boto3-stubs: anything may be a method."""
+
+    def __getattr__(self, item: str, /) -> Any: ...
 
 
 def check_client(client: object, *others: object, asynchronous: bool) -> Any:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 from ._boundary import (
     Call,
+    UntypedClient,
     absent,
     check_backup_id,
     check_client,
@@ -49,8 +50,6 @@ if TYPE_CHECKING:
     from aiobotocore.session import AioSession
     from botocore.config import Config
     from types_aiobotocore_cloudhsmv2 import CloudHSMV2Client
-
-    from ._boundary import UntypedClient
 
 __all__ = ["AsyncRestoreClient"]
 

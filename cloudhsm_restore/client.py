@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 from ._boundary import (
     Call,
+    UntypedClient,
     absent,
     check_backup_id,
     check_client,
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
     import boto3
     from botocore.config import Config
     from mypy_boto3_cloudhsmv2 import CloudHSMV2Client
-
-    from ._boundary import UntypedClient
 
 __all__ = ["RestoreClient"]
 

@@ -7,17 +7,12 @@ service model `cloudhsmv2/2017-04-28`; `tests/test_contract.py` holds them again
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from inspect import getdoc
 from itertools import pairwise
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, Strict
 from pydantic.alias_generators import to_pascal
-
-if TYPE_CHECKING:
-    from pydantic import GetJsonSchemaHandler
-    from pydantic_core import CoreSchema
 
 __all__ = ["Backup", "BackupState", "Mode", "Tag"]
 
@@ -39,17 +34,14 @@ class _OpenStrEnum(StrEnum):
         return member
 
     @classmethod
-    def __get_pydantic_json_schema__(cls, _: "CoreSchema", __: "GetJsonSchemaHandler") -> dict[str, Any]:
-        # pydantic's own would be a list of the members, and closed.
-        about = {"title": cls.__name__, "description": getdoc(cls)}
-        return about | {"type": "string", "examples": [member.value for member in cls]}
+    def __get_pydantic_json_schema__(cls, *_: object) -> dict[str, Any]:
+        # pydantic's own is a list of the members, and closed.
+        known = [member.value for member in cls]
+        return {"title": cls.__name__, "description": cls.__doc__, "type": "string", "examples": known}
 
 
 class BackupState(_OpenStrEnum):
-    """Where a backup is in its life. A state that AWS adds later has ``is_known == False``.
-
-    Members and values: the service model's ``BackupState``.
-    """
+    """Where a backup is in its life, as in the service model. One added later has ``is_known == False``."""
 
     CREATE_IN_PROGRESS = "CREATE_IN_PROGRESS"
     """The service is still making the backup."""
@@ -91,12 +83,15 @@ def _describe(schema: dict[str, Any], model: type[BaseModel]) -> None:
     import ast
     from inspect import cleandoc, getsource
 
-    for statement, after in pairwise(ast.parse(getsource(model)).body[0].body):  # type: ignore[attr-defined]
+    # Of a subclass there may be no source.
+    ours = next(each for each in model.__mro__ if each.__module__ == __name__)
+    [source] = ast.parse(getsource(ours)).body
+    for statement, after in pairwise(source.body if isinstance(source, ast.ClassDef) else ()):
         match statement, after:
             case ast.AnnAssign(target=ast.Name(name)), ast.Expr(ast.Constant(str(docstring))):
                 for key in (name, model.model_fields[name].alias):
                     if key in schema["properties"]:
-                        schema["properties"][key]["description"] = cleandoc(docstring)
+                        schema["properties"][key].setdefault("description", cleandoc(docstring))
             case _:
                 pass
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker, validate
 from jsonschema.exceptions import ValidationError as MisfitError
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from cloudhsm_restore import Backup, BackupState, Mode
 
@@ -111,3 +111,16 @@ def test_everything_in_the_schema_is_described() -> None:
     for properties in (PUBLISHED["properties"], PUBLISHED["$defs"]["Tag"]["properties"]):
         assert all(field["description"] for field in properties.values())
     assert all(definition["description"] for definition in (PUBLISHED, *PUBLISHED["$defs"].values()))
+
+
+def test_a_subclass_has_a_schema() -> None:
+    """A subclass, wherever it is defined, has the descriptions of our fields and its own."""
+
+    class Owned(Backup, frozen=True):
+        owner: str = Field("nobody", description="Who pays.")
+        backup_arn: str | None = Field(None, description="Its own words.")
+
+    properties = Owned.model_json_schema()["properties"]
+    assert properties["BackupId"]["description"] == PUBLISHED["properties"]["BackupId"]["description"]
+    assert properties["Owner"]["description"] == "Who pays."
+    assert properties["BackupArn"]["description"] == "Its own words."
