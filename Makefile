@@ -137,4 +137,4 @@ campaign: .venv/test .venv-async/test
 	touch $@
 
 clean:
-	rm -rf .venv .venv-* dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-* dist docs/_build .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -1,7 +1,7 @@
-"""Looks at every built page with a browser, on a telephone and on a desk, in light and in dark: ``make docs-look``.
+"""Looks at every built page with a browser: as on a telephone and on a desk, in light and in dark.
 
-Writes a picture of each to ``docs/_build/look`` and fails where a page is wider than its window. Needs Chromium
-(Debian's package ``chromium``, or ``CHROMIUM=/path``).
+``make docs-look`` writes pictures to ``docs/_build/look`` and fails where a page is wider than its window.
+Needs Chromium: Debian's package ``chromium``, or ``CHROMIUM=/path``.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""A Sphinx extension: each word of the prose, docstrings included, is in the dictionary or in ``words.txt``."""
+"""A Sphinx extension: each word of pages and docstrings is in the dictionary or in ``words.txt``."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,7 @@ NOT_PROSE = (
     addnodes.toctree,
     addnodes.pending_xref,
 )
-WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
+WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
 TECHNICAL = re.compile(r"\S*(?:[/@_=]|\w\.\w|\w[A-Z]|\d)\S*")  # a path, an address, aName, v1
 
 warn = logging.getLogger(__name__).warning
@@ -27,7 +27,8 @@ warn = logging.getLogger(__name__).warning
 
 def misspelled(prose: str, known: SpellChecker) -> set[str]:
     """The words of a text that are not known."""
-    words = {word.removesuffix("'s").removesuffix("’s") for word in WORD.findall(TECHNICAL.sub(" ", prose))}
+    prose = TECHNICAL.sub(" ", prose.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
+    words = {word.removesuffix("'s") for word in WORD.findall(prose)}
     return {word for word in words if len(word) > 1 and known.unknown([word])}
 
 

@@ -59,7 +59,9 @@ def blocks() -> str:
         counted = tally(page)
         if counted:
             total += counted
-            rows.append(_row(f"`{page.relative_to(ROOT)}`", kinds, counted))
+            name = str(page.relative_to(ROOT))
+            link = f"[{name[5:-3]}](/{name[5:]})" if name.startswith("docs/") else name
+            rows.append(_row(link, kinds, counted))
     heads = f"| page | {' | '.join(kinds)} | all |\n| --- |{' ---: |' * (len(kinds) + 1)}"
     return "\n".join([heads, *rows, _row("**all pages**", kinds, total)])
 

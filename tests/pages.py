@@ -31,7 +31,6 @@ import ast
 import configparser
 import contextlib
 import doctest
-import functools
 import io
 import json
 import os
@@ -166,10 +165,9 @@ class Run:
         found = blocks(self.page)
         sys.modules[self.module.__name__] = self.module  # where dataclasses and pydantic look names up
         with self._background:
-            for block, after in pairwise([*found, None]):
+            for number, block in enumerate(found):
                 try:
-                    if block:
-                        self._one(block, after)
+                    self._one(block, found[number + 1] if block is not found[-1] else None)
                 except Exception as error:
                     raise PageError(f"{self.page.name}, line {block.line}: {error}") from error
         del sys.modules[self.module.__name__]
@@ -340,11 +338,11 @@ class _CloudFormation(yaml.SafeLoader):
     """YAML with CloudFormation's short forms, such as ``!GetAtt``."""
 
 
-def _anything(loader: yaml.SafeLoader, _: str, node: yaml.Node) -> object:
-    return loader.construct_yaml_str(node) if isinstance(node, yaml.ScalarNode) else None
+def _anything(_: yaml.SafeLoader, tag: str, node: yaml.Node) -> object:
+    return tag, node
 
 
-_CloudFormation.add_multi_constructor("!", _anything)
+yaml.add_multi_constructor("!", _anything, _CloudFormation)
 
 
 def _yaml(source: str) -> None:
@@ -358,7 +356,7 @@ def _ini(source: str) -> None:
 _CHECKS: Final[Mapping[str, Callable[[str], Any]]] = {
     "python": _compile,
     "console": _bash,
-    "json": functools.partial(json.loads),
+    "json": json.loads,
     "yaml": _yaml,
     "toml": tomllib.loads,
     "ini": _ini,

@@ -1,5 +1,6 @@
 """The README and the pages in docs/: every block does what its page says."""
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
+import cloudhsm_restore.testing
 from cloudhsm_restore.testing import LocalCloudHsm
 
 from .conftest import HAS_AIOBOTOCORE
@@ -61,9 +63,34 @@ def test_no_block_is_left_out(page: Path) -> None:
 
 def test_most_blocks_are_executed() -> None:
     """There is something to run; what only an account can run is the exception."""
-    counted: Counter[str] = sum((tally(page) for page in PAGES), start=Counter())
+    counted = Counter[str]()
+    for page in PAGES:
+        counted += tally(page)
     assert counted["executed"] > 3 * counted["marked"]
     assert counted["executed"] >= 10
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    """The pages of the reference have an entry for each name that the package exports."""
+    reference = "".join(page.read_text("utf-8") for page in (ROOT / "docs/reference").glob("*.md"))
+    entries = set(re.findall(r"auto(?:class|exception|function):: (?:[\w.]+\.)?(\w+)", reference))
+    public = {*cloudhsm_restore.__all__, *cloudhsm_restore.testing.__all__, "AsyncRestoreClient"}
+    assert entries == public - {"__version__"}
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"])
+def test_links_between_files_lead_somewhere(name: str) -> None:
+    """What a file outside of docs/ links to is there; those inside are checked as they are built."""
+    links = re.findall(r"\]\((?!https?:)([^)#]*)", (ROOT / name).read_text("utf-8"))
+    assert [link for link in links if not (ROOT / link).is_file()] == []
+    assert links or name != "README.md"
+
+
+def test_the_readme_is_short() -> None:
+    """The README stays a screen and a half, and sends people to the documentation."""
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert len(readme.splitlines()) <= 110
+    assert [each for each in ("make demo", "make test", "docs/start.md") if each not in readme] == []
 
 
 WRONG = {

@@ -333,9 +333,11 @@ def serve(settings: Settings, port: int, pending: int) -> None:
         ) from error
     try:
         with service:
-            for number in range(pending):  # the first with the ID that the documentation uses
-                known: BackupFields = {} if number else {"backup_id": "backup-a2b3c4d5e6f"}
-                service.add_backup(backup_state="PENDING_DELETION", **known)
+            for number in range(pending):
+                fields: BackupFields = {"backup_state": "PENDING_DELETION"}
+                if number == 0:
+                    fields["backup_id"] = "backup-a2b3c4d5e6f"  # which the documentation uses
+                service.add_backup(**fields)
             undo = f"unset {shlex.join(service.environ)}"
             click.echo(f"export {shlex.join(f'{name}={value}' for name, value in service.environ.items())}")
             settings.say("The line above points any AWS tool here. Ctrl-C ends it.")
