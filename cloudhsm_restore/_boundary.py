@@ -419,18 +419,20 @@ def _on_response_received(
 _NAMES: Final = (
     r"(?:security|session)[ _-]?token|secret(?:[ _-]?access)?[ _-]?key|password|authorization|signature"
 )
-_NAME: Final = re.compile(_NAMES, re.IGNORECASE)
+# Flags, pattern, mask. They are compiled when the first is needed, which few processes come to.
 _SECRETS: Final = (
-    (re.compile(r"(?<=//)[^/\s'\"]+@"), "***@"),
+    (re.NOFLAG, r"(?<=//)[^/\s'\"]+@", "***@"),
     # A password with a character in it that should have been escaped; but host:port/path is none.
-    (re.compile(r"(?<=//)[^/\s:@'\"]*:(?!\d+(?:[/?#'\"\s]|$))[^@\n]*@"), "***@"),
-    (re.compile(r"(Failed to parse: |as integer value: |to integer value as )(?:'[^']*'|\S+)"), r"\1***"),
-    (re.compile(r"(Invalid header value )(b?'.*'|b?\".*\")", re.DOTALL), r"\1***"),
+    (re.NOFLAG, r"(?<=//)[^/\s:@'\"]*:(?!\d+(?:[/?#'\"\s]|$))[^@\n]*@", "***@"),
     (
-        re.compile(
-            rf"({_NAMES})(['\"]?\s*[:=>]\s*(?:b?['\"])?)(?:(?:basic|bearer|digest)\s+)?[^\s'\",;&<]+",
-            re.IGNORECASE,
-        ),
+        re.NOFLAG,
+        r"(Failed to parse: |as integer value: |to integer value as )(?:'[^']*'|\S+)",
+        r"\1***",
+    ),
+    (re.DOTALL, r"(Invalid header value )(b?'.*'|b?\".*\")", r"\1***"),
+    (
+        re.IGNORECASE,
+        rf"({_NAMES})(['\"]?\s*[:=>]\s*(?:b?['\"])?)(?:(?:basic|bearer|digest)\s+)?[^\s'\",;&<]+",
         r"\1\2***",
     ),
 )
@@ -442,7 +444,7 @@ _HINT: Final = re.compile(
 
 @lru_cache(maxsize=256)
 def _is_secret(key: str) -> bool:
-    return _NAME.search(key) is not None
+    return re.search(_NAMES, key, re.IGNORECASE) is not None
 
 
 def redacted(value: Any) -> Any:
@@ -453,8 +455,8 @@ def redacted(value: Any) -> Any:
     """
     if isinstance(value, str):
         if _HINT.search(value):
-            for pattern, mask in _SECRETS:
-                value = pattern.sub(mask, value)
+            for flags, pattern, mask in _SECRETS:
+                value = re.sub(pattern, mask, value, flags=flags)
         return value
     if _is_dict(value):
         return {

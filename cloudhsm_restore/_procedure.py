@@ -31,7 +31,7 @@ import sys
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from random import uniform
-from typing import Final
+from typing import Final, NamedTuple
 
 from ._boundary import logger
 from .exceptions import (
@@ -77,28 +77,24 @@ RestoreResult.__module__ = "cloudhsm_restore"  # where users find it
 # --- Steps ---
 
 
-@dataclass(frozen=True, slots=True)
-class Restore:
+class Restore(NamedTuple):
     """Call RestoreBackup."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(NamedTuple):
     """Ask DescribeBackups for the one backup."""
 
     because: RestoreError | None
     """The failure that left the doubt."""
 
 
-@dataclass(frozen=True, slots=True)
-class Exempt:
+class Exempt(NamedTuple):
     """Call ModifyBackupAttributes."""
 
     never_expires: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(NamedTuple):
     """Let time pass."""
 
     seconds: float
