@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo picture schema test docs docs-look docs-output check types build campaign bench benchmark-cli clean
+.PHONY: demo picture schema test docs docs-look docs-output check types build campaign fuzz bench benchmark-cli clean
 
 demo: .venv/demo
 	.venv/bin/python -m cloudhsm_restore demo
@@ -100,6 +100,16 @@ campaign: .venv/test .venv-async/test
 	.venv/bin/python -m tests.campaign
 	.venv-async/bin/python -m tests.campaign --asynchronous
 
+# An hour of inputs that atheris chooses by what the code does with them; `make fuzz SECONDS=60` for less.
+SECONDS ?= 3600
+fuzz: .venv-fuzz/done
+	.venv-fuzz/bin/python -m tests.fuzz --seconds $(SECONDS)
+
+.venv-fuzz/done: pyproject.toml
+	test -x .venv-fuzz/bin/python || $(PYTHON) -m venv .venv-fuzz
+	.venv-fuzz/bin/python $(PIP_INSTALL) --editable '.[test]' atheris
+	touch $@
+
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
@@ -137,4 +147,4 @@ campaign: .venv/test .venv-async/test
 	touch $@
 
 clean:
-	rm -rf .venv .venv-* dist docs/_build .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-* dist docs/_build .coverage .coverage.* .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache

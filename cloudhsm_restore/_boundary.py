@@ -41,6 +41,7 @@ from .exceptions import (
     RestoreError,
     TransportError,
     UnexpectedResponseError,
+    one_line,
 )
 from .models import Backup
 
@@ -366,13 +367,11 @@ def _log(
     level: int, call: Call, what: str, backup: Backup | None = None, request_id: str | None = None
 ) -> None:
     if logger.isEnabledFor(level):
+        said = f"{call.operation} {call.backup_id}: {what}"
         logger.log(
             level,
-            "%s %s: %s%s",
-            call.operation,
-            call.backup_id,
-            what,
-            f" (request ID {request_id})" if request_id else "",
+            "%s",
+            one_line(redacted(f"{said} (request ID {request_id})" if request_id else said)),
             extra={
                 "operation": call.operation,
                 "backup_id": call.backup_id,
@@ -459,6 +458,8 @@ def redacted(value: Any) -> Any:
             for flags, pattern, mask in _SECRETS:
                 value = re.sub(pattern, mask, value, flags=flags)
         return value
+    if isinstance(value, bytes):
+        return redacted(value.decode("latin-1")).encode("latin-1")
     if _is_dict(value):
         return {
             key: "***" if isinstance(item, str) and _is_secret(str(key)) else redacted(item)
@@ -471,10 +472,11 @@ def redacted(value: Any) -> Any:
 
 def _redact(error: BaseException, ours: RestoreError | None) -> None:
     """Mask the secrets in what an exception of botocore, or below it, shows and carries."""
-    error.args = tuple(redacted(arg) if isinstance(arg, str) else arg for arg in error.args)
+    error.args = tuple(redacted(arg) if isinstance(arg, str | bytes) else arg for arg in error.args)
+    if isinstance(error, boto.HTTPClientError):
+        error.request = None  # it has the headers
     if isinstance(error, boto.BotoCoreError):
-        kept = {name: item for name, item in error.kwargs.items() if name != "request"}  # it has the headers
-        error.kwargs = redacted(kept)
+        error.kwargs = redacted({name: item for name, item in error.kwargs.items() if name != "request"})
     elif isinstance(error, boto.ClientError):
         error.response = ours.response if isinstance(ours, ApiError) else redacted(error.response)
 

@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from random import uniform
 from typing import Final, NamedTuple
 
-from ._boundary import logger
+from ._boundary import logger, redacted
 from .exceptions import (
     InvalidRequestError,
     NotRestorableError,
@@ -42,6 +42,7 @@ from .exceptions import (
     RestoreError,
     ThrottlingError,
     WaitTimeoutError,
+    one_line,
 )
 from .models import Backup, BackupState
 
@@ -127,7 +128,7 @@ def log_settled(backup: Backup, because: RestoreError | None) -> None:
             "RestoreBackup %s: %s left a doubt, DescribeBackups says %s",
             backup.backup_id,
             type(because).__name__,
-            backup.backup_state,
+            one_line(redacted(str(backup.backup_state))),
             extra={
                 "operation": "DescribeBackups",
                 "backup_id": backup.backup_id,
@@ -237,7 +238,7 @@ class Restoring:
         if meaning == _WAIT:
             return self._wait(Ask(None), now)
         if meaning != _DONE:
-            what = f"its state is {state}, and only PENDING_DELETION can be restored"
+            what = f"its state is {redacted(str(state))}, and only PENDING_DELETION can be restored"
             raise self._ended(NotRestorableError(what, operation="RestoreBackup", backup_id=self._backup_id))
         if self._exempted or self._never_expires is None or backup.never_expires is self._never_expires:
             return backup
@@ -272,7 +273,7 @@ class Restoring:
     def _wait(self, then: Request, now: float) -> Wait:
         if now >= self.deadline:
             state = self._seen.backup_state if self._seen else None
-            seen = f"its state is {state}" if state else "its state was never seen"
+            seen = f"its state is {redacted(str(state))}" if state else "its state was never seen"
             last = f", and the last try ended in {type(self._error).__name__}" if self._error else ""
             what = f"not READY after {self._timeout:g} s: {seen}{last}"
             timed_out = WaitTimeoutError(what, operation="RestoreBackup", backup_id=self._backup_id)

@@ -54,6 +54,11 @@ __all__ = [
 ]
 
 
+def one_line(text: str) -> str:
+    """The text in one line that can be printed: JSON can hold half a character, which cannot."""
+    return " ".join(text.split()).encode(errors="replace").decode()
+
+
 class RestoreError(Exception):
     """Any failure of this library's calls. ``str()`` is one line: what happened, to which backup, what to do.
 
@@ -109,7 +114,7 @@ class RestoreError(Exception):
         what = str(*self.args[:1]).strip().rstrip(".") or type(self).__name__
         line = f"{subject}: {what}." if subject else f"{what}."
         advice = self.advice.format(operation=self.operation)
-        return " ".join(f"{line} {outcome} {advice}".split())
+        return one_line(f"{line} {outcome} {advice}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The constructors differ, and OSError and ClientError bring ways of their own that lose attributes.

@@ -14,7 +14,7 @@ from ..models import Backup, BackupState
 from ._boto3 import ACCESS_KEY_ID, SECRET_ACCESS_KEY, make_boto3_client
 from ._faults import AFTERWARDS, INSTEAD, Fault
 from ._responses import ACCOUNT, HELD_FOR, REGION, BackupFields, make_backup
-from ._service import OPERATIONS, Backups, RefusedError
+from ._service import OPERATIONS, Backups, RefusedError, checked
 from ._wire import Answer, Server
 
 if TYPE_CHECKING:
@@ -296,9 +296,10 @@ class LocalCloudHsm:
             elif fault is Fault.PURGED_MEANWHILE:
                 service.change(backup_id, backup_state=BackupState.DELETED)
         try:
-            if fault is Fault.STALE and operation == "DescribeBackups":
-                return Answer.of(service.describe_backups(request, stale=True)), True
             if operation in OPERATIONS:
+                request = checked(operation, request)
+                if fault is Fault.STALE and operation == "DescribeBackups":
+                    return Answer.of(service.describe_backups(request, stale=True)), True
                 return Answer.of(OPERATIONS[operation](service, request)), True
         except RefusedError as refused:
             return Answer.error(refused.code, refused.message), False

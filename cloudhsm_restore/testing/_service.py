@@ -3,7 +3,8 @@
 import base64
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, cast
+from functools import cache
+from typing import Any, Final
 
 from ..models import Backup, BackupState
 from ._responses import HELD_FOR
@@ -56,8 +57,6 @@ class Backups:
         return _described(self.change(backup.backup_id, backup_state=ready, delete_timestamp=None))
 
     def modify_backup_attributes(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        if not isinstance(request.get("NeverExpires"), bool):
-            raise _invalid("NeverExpires must be a boolean.")
         backup = self._in_state(request, BackupState.READY)
         return _described(self.change(backup.backup_id, never_expires=request["NeverExpires"]))
 
@@ -71,7 +70,7 @@ class Backups:
         if request.get("Shared"):
             chosen = []  # nobody shares anything with this account
         size = request.get("MaxResults", _PAGE)
-        if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= _PAGE:
+        if isinstance(size, bool) or not 1 <= size <= _PAGE:
             raise _invalid(f"MaxResults must be between 1 and {_PAGE}.")
         start = _offset(chosen, request.get("NextToken"))
         page = [_described(backup)["Backup"] for backup in chosen[start : start + size]]
@@ -79,9 +78,7 @@ class Backups:
         return {"Backups": page} | ({"NextToken": _token(chosen[start + size - 1])} if more else {})
 
     def _in_state(self, request: Mapping[str, Any], state: BackupState) -> Backup:
-        backup_id = request.get("BackupId")
-        if not isinstance(backup_id, str) or not backup_id:
-            raise _invalid("BackupId must be a string.")
+        backup_id: str = request["BackupId"]
         self.purge([backup_id])
         backup = self.current.get(backup_id)
         if backup is None:
@@ -108,14 +105,10 @@ _FILTERS: Final[Mapping[str, Callable[[Backup], str | None]]] = {
 }
 
 
-def _filtered(backups: Mapping[str, Backup], filters: Any) -> Iterator[Backup]:
-    if not isinstance(filters, dict):
-        raise _invalid("Filters must be a map.")
-    wanted: dict[str, list[object]] = {}
-    name: Any
-    values: Any
-    for name, values in cast("dict[object, object]", filters).items():
-        if name not in _FILTERS or not isinstance(values, list):
+def _filtered(backups: Mapping[str, Backup], filters: Mapping[str, list[str]]) -> Iterator[Backup]:
+    wanted: dict[str, list[str]] = {}
+    for name, values in filters.items():
+        if name not in _FILTERS:
             raise _invalid(f"Filter {name} is not valid.")
         wanted[name] = values[:1] if name == "states" else values  # the live service honours one state
     return (
@@ -149,3 +142,24 @@ OPERATIONS: Final[Mapping[str, Callable[[Backups, Mapping[str, Any]], dict[str, 
     "RestoreBackup": Backups.restore_backup,
 }
 """What the service can do, by the names that AWS gives it."""
+
+
+@cache
+def _input_shape(operation: str) -> Any:
+    from botocore.loaders import Loader
+    from botocore.model import ServiceModel
+
+    model = ServiceModel(Loader().load_service_model("cloudhsmv2", "service-2"), "cloudhsmv2")
+    return model.operation_model(operation).input_shape
+
+
+def checked(operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
+    """The members of a request that the service model knows, if they are as it wants them."""
+    from botocore.validate import ParamValidator
+
+    shape = _input_shape(operation)
+    known = {name: value for name, value in request.items() if name in shape.members and value is not None}
+    report = ParamValidator().validate(known, shape)
+    if report.has_errors():
+        raise _invalid(report.generate_report())
+    return known

@@ -16,7 +16,7 @@ _logger = logging.getLogger("cloudhsm_restore.testing")
 
 _TARGET = "BaldrApiService."
 _JSON = "application/x-amz-json-1.1"
-_LONGEST_BODY = 1_000_000
+_LONGEST_BODY = 999_999
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +51,36 @@ class Server(ThreadingHTTPServer):
     def __init__(self, port: int, answer: Callable[[str, Mapping[str, Any]], Answer | None]) -> None:
         self.answer = answer
         self.connections: dict[socket, threading.Thread] = {}
+        self._serving: list[threading.Thread] = []
         super().__init__(("127.0.0.1", port), _Handler)
-        threading.Thread(
+        self._listening = threading.Thread(
             target=self.serve_forever, args=(0.02,), name=f"LocalCloudHsm-{self.server_port}", daemon=True
-        ).start()
+        )
+        self._listening.start()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection in a thread that `hang_up` knows from before it runs until after it has ended."""
+        thread = threading.Thread(
+            target=self.process_request_thread, args=(request, client_address), daemon=True
+        )
+        self._serving = [*filter(threading.Thread.is_alive, self._serving), thread]
+        self.connections[request] = thread
+        thread.start()
 
     def stop_listening(self) -> None:
         """Accept no more connections; the port is free afterwards."""
         self.shutdown()
+        self._listening.join()
         self.server_close()
 
     def hang_up(self) -> None:
-        """End all connections and wait for their threads, but for the one that asks."""
+        """End all connections, once nobody listens, and wait for their threads, but for the one that asks."""
         for connection, thread in list(self.connections.items()):
             if thread is not threading.current_thread():
                 with suppress(OSError):  # the client may have been faster
                     connection.shutdown(SHUT_RDWR)
+        for thread in self._serving:
+            if thread is not threading.current_thread():
                 thread.join()
 
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002
@@ -78,10 +92,6 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     server: Server  # pyright: ignore[reportIncompatibleVariableOverride]  (only a Server makes one)
-
-    def setup(self) -> None:
-        super().setup()
-        self.server.connections[self.connection] = threading.current_thread()
 
     def finish(self) -> None:
         try:
@@ -97,12 +107,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(answer)
 
     def _answer(self) -> Answer | None:
-        length = self.headers.get("Content-Length", "")
-        if not (length.isascii() and length.isdigit() and int(length) <= _LONGEST_BODY):
+        body = self._body()
+        if body is None:
             self.close_connection = True
-            return Answer.error("MalformedHttpRequestException", "The request has no usable Content-Length.")
-        body = self.rfile.read(int(length))
-        target = self.headers.get("X-Amz-Target", "")
+            return Answer.error("MalformedHttpRequestException", "Nothing says where the body ends.")
+        target = ",".join(self.headers.get_all("X-Amz-Target", []))
         if not target.startswith(_TARGET):
             return Answer.error(
                 "UnknownOperationException", "X-Amz-Target names no operation of this service."
@@ -118,6 +127,17 @@ class _Handler(BaseHTTPRequestHandler):
         except Exception:
             _logger.exception("the local service has a bug")
             return Answer.error("InternalFailure", "The local service has a bug.", 500)
+
+    def _body(self) -> bytes | None:
+        lengths = set(self.headers.get_all("Content-Length", []))
+        broken = self.headers.defects or self.headers.get_payload()
+        if len(lengths) != 1 or "Transfer-Encoding" in self.headers or broken:
+            return None  # where the request ends is anybody's guess
+        length = lengths.pop()
+        if not (length.isascii() and length.isdigit() and len(length) <= len(str(_LONGEST_BODY))):
+            return None
+        body = self.rfile.read(int(length))
+        return body if len(body) == int(length) else None
 
     def _send(self, answer: Answer) -> None:
         self.close_connection = self.close_connection or answer.last or bool(answer.missing)

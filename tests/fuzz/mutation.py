@@ -1,0 +1,179 @@
+"""Mutations that know what an input is made of, beside libFuzzer's own, which know nothing."""
+
+import json
+import random
+from collections.abc import Callable
+from typing import Any, Final
+
+from .answers import BACKUP_ID, BETWEEN, LETTERS, REQUEST, Script
+
+Plain = Callable[[bytes, int], bytes]
+"""libFuzzer's own mutation."""
+
+VALUES: Final[tuple[Any, ...]] = (
+    None, True, False, 0, -1, 1, 51, 10**13, -(10**13), 1e400, 253402300800, -62135596801, 1534461854.64, 2**64,
+    float("nan"), "", " ", "0", "true", "1534461854", "2026-01-02T03:04:05Z", "0001-01-01T00:00:00+23:59",
+    "9999-12-31T23:59:59-23:59", "Thu, 01 Jan 1970 00:00:00 GMT", "a\nb", "\u2028", "\ud800", "\x00", "\x1b[31m",
+    "READY", "PENDING_DELETION", "CREATE_IN_PROGRESS", "DELETED", "FIPS", BACKUP_ID, "backup-7777777zzzz", [], {},
+    [[]], [None], [{}], {"": None}, [{"Key": "a", "Value": "b"}], [{"Key": None}], "x" * 300, REQUEST.decode(),
+    "CloudHsmInvalidRequestException", "com.amazonaws#ThrottlingException", "InternalFailure:http://x",
+    "CloudHsmInternalFailureException", "ServiceUnavailable", "ExpiredTokenException", "a;Sender",
+)  # fmt: skip
+KEYS: Final = (
+    "Backup", "Backups", "NextToken", "BackupId", "BackupArn", "BackupState", "ClusterId", "CreateTimestamp",
+    "CopyTimestamp", "NeverExpires", "SourceRegion", "SourceBackup", "SourceCluster", "DeleteTimestamp", "TagList",
+    "HsmType", "Mode", "Key", "Value", "__type", "Message", "message", "code", "Error", "Code", "Type", "Fault",
+    "ResponseMetadata", "RetryAttempts", "HTTPStatusCode", "RequestId", "Filters", "backupIds", "clusterIds",
+    "states", "neverExpires", "sourceBackupIds", "MaxResults", "SortAscending", "Shared", "backup_id", "",
+)  # fmt: skip
+HEADERS: Final = (
+    "x-amzn-requestid: 11111111-2222-4333-8444-555555555555", "x-amzn-errortype: ThrottlingException",
+    "x-amzn-query-error: CloudHsmInvalidRequestException;Sender", "x-amzn-query-error: ;", "x-amzn-query-error: a",
+    "x-amz-crc32: 0", "x-amz-crc32: x", "x-amz-crc32: 1e400", "content-type: application/cbor", "content-length: 5",
+    "x-amz-retry-after: 99999999", "x-amz-id-2: a", "date: now", "x-amzn-requestid: a b", "retry-after: 100",
+    "transfer-encoding: chunked", "content-encoding: gzip", "connection: close", "location: http://127.0.0.1:1/",
+    "x-amz-checksum-crc32: AAAA", "x-amzn-requestid: ", "set-cookie: a=b", "content-encoding: br",
+    "x-amz-target: BaldrApiService.RestoreBackup", "expect: 100-continue", "content-length: -1", "authorization: a",
+)  # fmt: skip
+STATUSES: Final = (
+    "200", "201", "204", "206", "299", "300", "301", "302", "304", "307", "400", "401", "403", "404", "408", "409",
+    "413", "429", "499", "500", "501", "502", "503", "504", "599", "600", "999", "101", "timeout", "refused",
+)  # fmt: skip
+
+
+def _mutated_json(value: Any, chance: random.Random) -> Any:
+    """The same JSON with one thing changed, somewhere."""
+    if isinstance(value, dict) and value and chance.random() < 0.85:
+        key = chance.choice(list(value))
+        draw = chance.random()
+        if draw < 0.6:
+            return value | {key: _mutated_json(value[key], chance)}
+        if draw < 0.7:
+            return {name: item for name, item in value.items() if name != key}
+        return value | {chance.choice(KEYS): chance.choice(VALUES) if draw < 0.9 else value[key]}
+    if isinstance(value, list) and value and chance.random() < 0.85:
+        at = chance.randrange(len(value))
+        if chance.random() < 0.7:
+            return [*value[:at], _mutated_json(value[at], chance), *value[at + 1 :]]
+        return value[:at] + value[at + 1 :] if chance.random() < 0.5 else [*value, value[at]]
+    if isinstance(value, str) and value and chance.random() < 0.3:
+        at = chance.randrange(len(value))
+        return (
+            value[:at]
+            + chance.choice(["\n", "\x85", "#", ":", "/", "\ud800", " ", "é", "%", "{}"])
+            + value[at:]
+        )
+    if chance.random() < 0.1:
+        return {chance.choice(KEYS): value} if chance.random() < 0.5 else [value]
+    return chance.choice(VALUES)
+
+
+def mutated_content(content: bytes, chance: random.Random, plain: Plain) -> bytes:
+    """A body, mutated as JSON where it is JSON."""
+    if chance.random() < 0.2:
+        return plain(content, 4096)
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError):
+        backup = {"BackupId": BACKUP_ID, "BackupState": chance.choice(VALUES)}
+        value = chance.choice([backup, {"Backup": backup}, {"Backups": [backup]}])
+    for _ in range(chance.choice((1, 1, 2, 3))):
+        value = _mutated_json(value, chance)
+    return json.dumps(value).encode()
+
+
+def _mutated_head(head: bytes, chance: random.Random, plain: Plain, first: bytes, end: bytes) -> bytes:
+    lines = head.split(end)
+    draw = chance.random()
+    if draw < 0.4:
+        lines[0] = first + chance.choice(STATUSES).encode() + (b" x" if first else b"")
+    elif draw < 0.75:
+        lines.insert(chance.randint(1, len(lines)), chance.choice(HEADERS).encode())
+    elif draw < 0.85 and len(lines) > 1:
+        del lines[chance.randrange(1, len(lines))]
+    else:
+        at = chance.randrange(len(lines))
+        lines[at] = plain(lines[at], 200).replace(b"\n", b"")
+    return end.join(lines)
+
+
+def _mutated_message(message: bytes, chance: random.Random, plain: Plain, first: bytes, end: bytes) -> bytes:
+    head, separator, content = message.partition(end + end)
+    draw = chance.random()
+    if draw < 0.1:
+        return plain(message, 4096)
+    if draw < 0.4:
+        return _mutated_head(head, chance, plain, first, end) + separator + content
+    mutated = mutated_content(content, chance, plain)
+    if end == b"\r\n" and chance.random() < 0.9:
+        before, name, after = head.lower().partition(b"content-length: ")
+        rest = after.partition(end)
+        head = before + name + str(len(mutated)).encode() + rest[1] + rest[2] if name else head
+    return head + (separator or end + end) + mutated
+
+
+def script(data: bytes, chance: random.Random, plain: Plain, *, wire: bool = False) -> bytes:
+    """A script with another call, another answer, or one more or less."""
+    mutated = Script.read(data)
+    answers, draw = mutated.answers, chance.random()
+    if draw < 0.12:
+        mutated.call, mutated.attempts = chance.randrange(len(LETTERS)), chance.choice((1, 2, 3))
+    elif draw < 0.2 and len(answers) < 6:
+        answers.insert(chance.randint(0, len(answers)), chance.choice(answers))
+    elif draw < 0.25 and len(answers) > 1:
+        del answers[chance.randrange(len(answers))]
+    elif draw < 0.3:
+        chance.shuffle(answers)
+    else:
+        at = chance.randrange(len(answers))
+        first, end = (b"HTTP/1.1 ", b"\r\n") if wire else (b"", b"\n")
+        answers[at] = _mutated_message(answers[at], chance, plain, first, end)
+    return mutated.write()
+
+
+def wire_script(data: bytes, chance: random.Random, plain: Plain) -> bytes:
+    """The same for answers as they are on the wire."""
+    return script(data, chance, plain, wire=True)
+
+
+def request(data: bytes, chance: random.Random, plain: Plain) -> bytes:
+    """A request with another target, header or body, or a second one behind it."""
+    how, sent = data[:1] or b"a", data[1:]
+    draw = chance.random()
+    if draw < 0.1:
+        # Closing takes a service of its own and so is slow; it comes seldom.
+        return chance.choice((b"a", b"a", b"b", b"c", b"d")) + sent
+    if draw < 0.2:
+        return how + plain(sent, 4096)
+    if draw < 0.25:
+        return how + sent + sent[: chance.randint(0, len(sent))]
+    if draw < 0.35:
+        name = chance.choice(
+            ("RestoreBackup", "DescribeBackups", "DeleteBackup", "ModifyBackupAttributes", "X")
+        )
+        for other in (b"RestoreBackup", b"DescribeBackups", b"DeleteBackup", b"ModifyBackupAttributes"):
+            sent = sent.replace(b"." + other, b"." + name.encode(), 1)
+        return how + sent
+    return how + _mutated_message(sent, chance, plain, b"", b"\r\n")
+
+
+def model(data: bytes, chance: random.Random, plain: Plain) -> bytes:
+    """Another JSON."""
+    return mutated_content(data, chance, plain)
+
+
+def arguments(data: bytes, chance: random.Random, plain: Plain) -> bytes:
+    """Another line."""
+    lines = data.split(b"\n")
+    at = chance.randrange(len(lines))
+    if chance.random() < 0.3:
+        pieces = (
+            b"http://", b"https://", b"[::1]", b":", b"@", b"user:hunter2pass@", b"/", b"?a=b", b"#", b"%", b"{region}",
+            b"127.0.0.1", b":99999", b"us-east-1", b"..", b"-", b" ", b"\t", b"\x00", b"\xff", b"aws-global", b"arn:aws:",
+            b"xn--", "é".encode(), b"\\", b"fips-us-east-1", b"[", b"]", b"cn-north-1", b"backup-a2b3c4d5e6f",
+        )  # fmt: skip
+        where = chance.randint(0, len(lines[at]))
+        lines[at] = lines[at][:where] + chance.choice(pieces) + lines[at][where:]
+    else:
+        lines[at] = plain(lines[at], 200)
+    return b"\n".join(lines)
