@@ -474,7 +474,7 @@ def _redact(error: BaseException, ours: RestoreError | None) -> None:
     """Mask the secrets in what an exception of botocore, or below it, shows and carries."""
     error.args = tuple(redacted(arg) if isinstance(arg, str | bytes) else arg for arg in error.args)
     if isinstance(error, boto.HTTPClientError):
-        error.request = None  # it has the headers
+        setattr(error, "request", None)  # it has the headers  # noqa: B010  (its stubs do not know it)
     if isinstance(error, boto.BotoCoreError):
         error.kwargs = redacted({name: item for name, item in error.kwargs.items() if name != "request"})
     elif isinstance(error, boto.ClientError):

@@ -1,4 +1,4 @@
-"""What `make fuzz` does for an hour, in seconds: its corpus, and mutations of it that are the same every time."""
+"""What `make fuzz` does for an hour, in seconds: its corpus, and mutations of it, the same every time."""
 
 import random
 from pathlib import Path
@@ -27,13 +27,14 @@ def test_corpus(path: Path) -> None:
 def test_mutations(target: str) -> None:
     """So does what is made of them at random, with a fixed seed and the changes piling up."""
     chance = random.Random(f"cloudhsm-restore {target}")
+
+    def plain(part: bytes, most: int) -> bytes:
+        return _noise(part, chance)[:most]
+
     mutate = MUTATORS.get(target) or getattr(mutation, target)
     seeds = [path.read_bytes() for path in INPUTS if path.parent.name == target]
     for number in range(MUTATED[target]):
-        state = chance.getstate()
-        data = mutate(chance.choice(seeds), chance, lambda part, most: _noise(part, chance)[:most])
-        chance.setstate(state)  # what a target draws is its own affair
-        chance.random()
+        data = mutate(chance.choice(seeds), chance, plain)
         try:
             TARGETS[target](data)
         except BaseException:
@@ -52,6 +53,14 @@ def _noise(part: bytes, chance: random.Random) -> bytes:
     return bytes(noisy)
 
 
+def _another(*_: object) -> Backup:
+    return Backup(backup_id="backup-7777777zzzz")
+
+
+def _none(_: bytes) -> list[object]:
+    return []
+
+
 @pytest.mark.parametrize(
     ("target", "what"),
     [
@@ -64,11 +73,9 @@ def _noise(part: bytes, chance: random.Random) -> bytes:
 def test_targets_can_fail(target: str, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each target notices when what it watches is broken."""
     if target in {"answer", "arguments"}:
-        monkeypatch.setattr(
-            RestoreClient, "restore_backup", lambda *_: Backup(backup_id="backup-7777777zzzz")
-        )
+        monkeypatch.setattr(RestoreClient, "restore_backup", _another)
     if target == "request":
-        monkeypatch.setattr("tests.fuzz.requests.valid_requests", lambda _: [])
+        monkeypatch.setattr("tests.fuzz.requests.valid_requests", _none)
     if target == "model":
         monkeypatch.setattr(Backup, "tags", {"Env": "another"})
     data = {"answer": "restored", "request": "restore", "model": "whole", "arguments": "plain"}[target]

@@ -117,6 +117,22 @@ def test_describing_in_pages(service: LocalCloudHsm, boto3_client: CloudHSMV2Cli
     assert described(Shared=True) == []
 
 
+@pytest.mark.parametrize("ascending", [True, False])
+def test_pages_of_a_list_that_changes(
+    service: LocalCloudHsm, boto3_client: CloudHSMV2Client, ascending: bool
+) -> None:
+    """A page goes on where the last one ended, although the backup at its end has left the list."""
+    made = {service.add_backup(backup_state="PENDING_DELETION").backup_id for _ in range(5)}
+    pages = boto3_client.get_paginator("describe_backups").paginate(
+        Filters={"states": ["PENDING_DELETION"]}, MaxResults=2, SortAscending=ascending
+    )
+    for page in pages:
+        for backup in page["Backups"]:
+            boto3_client.restore_backup(BackupId=backup["BackupId"])
+            made.remove(backup["BackupId"])
+    assert not made
+
+
 @pytest.mark.parametrize(
     "parameters",
     [
@@ -124,6 +140,8 @@ def test_describing_in_pages(service: LocalCloudHsm, boto3_client: CloudHSMV2Cli
         {"MaxResults": 0},
         {"MaxResults": "many"},
         {"NextToken": "nowhere"},
+        {"NextToken": "MQ=="},
+        {"NextToken": "é"},
         {"Filters": {"colour": ["red"]}},
         {"Filters": []},
         {"Filters": {"states": "READY"}},

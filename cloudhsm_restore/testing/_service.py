@@ -1,6 +1,7 @@
 """The service itself: its backups, its clock, and one method for each AWS operation."""
 
 import base64
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -62,20 +63,24 @@ class Backups:
 
     def describe_backups(self, request: Mapping[str, Any], *, stale: bool = False) -> dict[str, Any]:
         self.purge(list(self.current))
+        ascending = bool(request.get("SortAscending"))
         chosen = sorted(
             _filtered(self.before if stale else self.current, request.get("Filters", {})),
             key=_position,
-            reverse=not request.get("SortAscending"),
+            reverse=not ascending,
         )
         if request.get("Shared"):
             chosen = []  # nobody shares anything with this account
-        size = request.get("MaxResults", _PAGE)
+        size: int = request.get("MaxResults", _PAGE)
         if isinstance(size, bool) or not 1 <= size <= _PAGE:
             raise _invalid(f"MaxResults must be between 1 and {_PAGE}.")
-        start = _offset(chosen, request.get("NextToken"))
-        page = [_described(backup)["Backup"] for backup in chosen[start : start + size]]
-        more = start + size < len(chosen)
-        return {"Backups": page} | ({"NextToken": _token(chosen[start + size - 1])} if more else {})
+        if request.get("NextToken"):
+            end = _after(request["NextToken"])
+            chosen = [
+                each for each in chosen if (_position(each) > end if ascending else _position(each) < end)
+            ]
+        page = [_described(backup)["Backup"] for backup in chosen[:size]]
+        return {"Backups": page} | ({"NextToken": _token(chosen[size - 1])} if len(chosen) > size else {})
 
     def _in_state(self, request: Mapping[str, Any], state: BackupState) -> Backup:
         backup_id: str = request["BackupId"]
@@ -123,16 +128,16 @@ def _position(backup: Backup) -> tuple[float, str]:
 
 
 def _token(backup: Backup) -> str:
-    return base64.urlsafe_b64encode(backup.backup_id.encode()).decode()
+    return base64.urlsafe_b64encode(json.dumps(_position(backup)).encode()).decode()
 
 
-def _offset(backups: list[Backup], token: object) -> int:
-    if not token:
-        return 0
-    for index, backup in enumerate(backups):
-        if _token(backup) == token:
-            return index + 1
-    raise _invalid("NextToken is not valid.")
+def _after(token: str) -> tuple[float, str]:
+    """The position that a page ended at; the backup there may not be in the list any more."""
+    try:
+        created, backup_id = json.loads(base64.urlsafe_b64decode(token))
+        return float(created), str(backup_id)
+    except (ValueError, TypeError):
+        raise _invalid("NextToken is not valid.") from None
 
 
 OPERATIONS: Final[Mapping[str, Callable[[Backups, Mapping[str, Any]], dict[str, Any]]]] = {

@@ -59,7 +59,7 @@ class Server(ThreadingHTTPServer):
         self._listening.start()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve a connection in a thread that `hang_up` knows from before it runs until after it has ended."""
+        """Serve a connection in a thread that `hang_up` knows from before it runs until it has ended."""
         thread = threading.Thread(
             target=self.process_request_thread, args=(request, client_address), daemon=True
         )

@@ -17,6 +17,8 @@ every request; the last is repeated::
 read them from a socket, and there each answer is the bytes on the wire, to the end of the connection.
 """
 
+# pyright: basic
+
 import json
 import random
 import re
@@ -27,7 +29,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import boto3
 import botocore.endpoint
@@ -141,7 +143,7 @@ class Service:
         headers = dict(_header(line) for line in lines if line)
         refusal = 400 <= status < 500 and not headers and _is_plain(body)
         self.tries.append(Try(operation, status, was_sent=True, is_plain_refusal=refusal))
-        return AWSResponse(request.url, status, headers, _Raw(body))
+        return AWSResponse(request.url, status, cast("Any", headers), _Raw(body))
 
 
 def _header(line: bytes) -> tuple[str, str]:
@@ -260,7 +262,7 @@ def answer(data: bytes) -> None:
     in_doubt = any(each.was_sent and not 301 <= each.status < 500 for each in restoring)
     told = error.outcome_unknown or (error.backup is not None and error.backup.backup_state == "READY")
     holds(told or not in_doubt, "a try that was in doubt is forgotten")
-    # To ensure_restored an invalid request says that the backup may be READY already; DescribeBackups decides.
+    # To ensure_restored an invalid request says that the backup may be READY; DescribeBackups decides.
     leaves_open = name != "restore_backup" and any(b"InvalidRequest" in each for each in script.answers)
     if all(each.is_plain_refusal or not each.was_sent for each in tries) and not leaves_open:
         holds(not error.outcome_unknown, "in doubt, and every try was plainly refused")

@@ -1,5 +1,7 @@
 """What must hold for every error and every backup that leaves the library, whatever came in."""
 
+# pyright: basic
+
 import copy
 import json
 import logging
@@ -32,7 +34,7 @@ def service_model() -> ServiceModel:
     return ServiceModel(Loader().load_service_model("cloudhsmv2", "service-2"), "cloudhsmv2")
 
 
-def fits(value: object, shape: str) -> bool:
+def fits(value: Any, shape: str) -> bool:
     """Whether botocore's validator accepts the value for a shape of the service model."""
     return not ParamValidator().validate(value, service_model().shape_for(shape)).has_errors()
 

@@ -1,11 +1,13 @@
 """Mutations that know what an input is made of, beside libFuzzer's own, which know nothing."""
 
+# pyright: basic
+
 import json
 import random
 from collections.abc import Callable
 from typing import Any, Final
 
-from .answers import BACKUP_ID, BETWEEN, LETTERS, REQUEST, Script
+from .answers import BACKUP_ID, LETTERS, REQUEST, Script
 
 Plain = Callable[[bytes, int], bytes]
 """libFuzzer's own mutation."""
