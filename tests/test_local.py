@@ -124,7 +124,9 @@ def test_pages_of_a_list_that_changes(
     """A page goes on where the last one ended, although the backup at its end has left the list."""
     made = {service.add_backup(backup_state="PENDING_DELETION").backup_id for _ in range(5)}
     pages = boto3_client.get_paginator("describe_backups").paginate(
-        Filters={"states": ["PENDING_DELETION"]}, MaxResults=2, SortAscending=ascending
+        Filters={"states": ["PENDING_DELETION"]},
+        SortAscending=ascending,
+        PaginationConfig={"PageSize": 2},
     )
     for page in pages:
         for backup in page["Backups"]:
