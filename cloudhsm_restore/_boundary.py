@@ -246,8 +246,11 @@ def _linked(
 # --- Results ---
 
 
+_DICTS: Final = (dict, Mapping)  # the first is by far the faster to tell
+
+
 def _is_dict(value: object) -> TypeGuard[Mapping[str, Any]]:
-    return isinstance(value, dict | Mapping)  # the first is by far the faster to tell
+    return isinstance(value, _DICTS)
 
 
 def parse_backup(raw: object) -> Backup:
@@ -329,7 +332,7 @@ class Call:
         if backup.backup_id != self.backup_id:
             raise self._unexpected(f"it is about another backup, {backup.backup_id}", response)
         if self.operation == "RestoreBackup":
-            _log(logging.INFO, self, str(backup.backup_state), backup, _request_id(response))
+            _log(logging.INFO, self, str(backup.backup_state), backup, response)
         return backup
 
     def page(self, response: object, tokens: set[str]) -> tuple[list[Backup], str | None]:
@@ -363,10 +366,9 @@ def _request_id(response: object) -> str | None:
     return metadata.get("RequestId") if _is_dict(metadata) else None
 
 
-def _log(
-    level: int, call: Call, what: str, backup: Backup | None = None, request_id: str | None = None
-) -> None:
+def _log(level: int, call: Call, what: str, backup: Backup | None = None, response: object = None) -> None:
     if logger.isEnabledFor(level):
+        request_id = _request_id(response)
         said = f"{call.operation} {call.backup_id}: {what}"
         logger.log(
             level,
