@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo picture schema test docs docs-look docs-output check types build campaign fuzz bench benchmark-cli clean
+.PHONY: demo picture schema test docs docs-look docs-output check types build versions campaign fuzz bench benchmark-cli clean
 
 demo: .venv/demo
 	.venv/bin/python -m cloudhsm_restore demo
@@ -91,6 +91,10 @@ bench: .venv-bench/done .venv-aws/done
 	.venv-peer-validator/bin/python $(PIP_INSTALL) aws-resource-validator-cloudhsmv2 pyperf
 	.venv-peer-dataclass/bin/python $(PIP_INSTALL) boto3-dataclass-cloudhsmv2 pyperf
 	touch $@
+
+# The suite with old, new and middling versions of what we stand on, and the table of docs/reference/versions.md.
+versions:
+	$(PYTHON) -m tests.versions
 
 # Needs hyperfine (https://github.com/sharkdp/hyperfine).
 benchmark-cli: .venv/demo .venv-aws/done

@@ -177,9 +177,11 @@ def _class_of(error: Exception, *, making_a_client: bool) -> type[RestoreError] 
         return ConfigurationError
     if any(module.endswith(("botocore.signers", "botocore.credentials")) for module in modules):
         return ConfigurationError
-    return (
-        UnexpectedResponseError if any(module.endswith("botocore.endpoint") for module in modules) else None
-    )
+    reading = (
+        "botocore.endpoint",
+        "botocore.errorfactory",
+    )  # the second: which class an error code stands for
+    return UnexpectedResponseError if any(module.endswith(reading) for module in modules) else None
 
 
 def _transport_failure(error: boto.HTTPClientError | boto.ConnectionError) -> type[RestoreError]:

@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from cloudhsm_restore import RestoreClient
 from cloudhsm_restore.testing import LocalCloudHsm
 
 from .clients import make_sync_client
 from .raw_server import RawServer
+
+settings.register_profile("any machine", deadline=None)  # how long an example takes decides nothing
+settings.load_profile("any machine")
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 

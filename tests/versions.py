@@ -1,0 +1,80 @@
+"""`make versions`: the whole suite with the oldest versions that are supported, the newest, and some between.
+
+Each combination gets an environment of its own in ``.venv-versions``. What came of it is written into
+docs/reference/versions.md.
+"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs/reference/versions.md"
+NEWEST = ""
+COMBINATIONS = (
+    {"boto3": "1.35.0", "botocore": "1.35.0", "pydantic": "2.7.0"},
+    {"boto3": "1.35.0", "botocore": "1.35.0", "pydantic": NEWEST},
+    {"boto3": "1.38.0", "botocore": "1.38.0", "pydantic": NEWEST},
+    {"boto3": "1.41.0", "botocore": "1.41.0", "pydantic": NEWEST},
+    {"boto3": NEWEST, "pydantic": "2.7.0"},
+    {"boto3": NEWEST, "pydantic": "2.10.0"},
+    {"boto3": NEWEST, "pydantic": "2.12.0"},
+    {"boto3": NEWEST, "pydantic": NEWEST},
+    {"aiobotocore": "3.0.0", "pydantic": "2.7.0"},
+    {"aiobotocore": "3.5.0", "pydantic": NEWEST},
+    {"aiobotocore": NEWEST, "pydantic": NEWEST},
+)
+SHOWN = ("boto3", "botocore", "aiobotocore", "pydantic")
+
+
+def tried(number: int, wanted: dict[str, str]) -> str:
+    """The row of the table for one combination."""
+    folder = ROOT / f".venv-versions/{number}"
+    subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+    python = str(folder / "bin/python")
+    with_async = "aiobotocore" in wanted
+    subprocess.run(
+        [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+         "--editable", ".[async,test]" if with_async else ".[test]",
+         *(f"{name}=={version}" for name, version in wanted.items() if version)],
+        check=True, cwd=ROOT,
+    )  # fmt: skip
+    listed = subprocess.run(
+        [python, "-m", "pip", "list", "--format=freeze"], check=True, capture_output=True, text=True
+    ).stdout
+    have = dict(re.findall(r"^([\w-]+)==(\S+)$", listed, re.MULTILINE))
+    which = ["-k", "async or aio"] if with_async else []
+    run = subprocess.run(
+        [python, "-m", "pytest", "-q", "-n", "2", *which],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    last = run.stdout.strip().splitlines()[-1]
+    counts = ", ".join(re.findall(r"\d+ (?:passed|failed|errors?)", last)) or "no test was run"
+    if run.returncode:
+        print(run.stdout[-3000:])
+    verdict = "pass" if run.returncode == 0 else "**fail**"
+    return " | ".join([*(have.get(name, "-") for name in SHOWN), f"{verdict}: {counts}"])
+
+
+def main() -> int:
+    """Try them all, and write the table."""
+    python = ".".join(map(str, sys.version_info[:3]))
+    rows = [f"| Python | {' | '.join(SHOWN)} | the suite |", f"|{' --- |' * (len(SHOWN) + 2)}"]
+    for number, wanted in enumerate(COMBINATIONS):
+        rows.append(f"| {python} | {tried(number, wanted)} |")
+        print(rows[-1], flush=True)
+    text = PAGE.read_text(encoding="utf-8")
+    before, rest = text.split("<!-- tried -->\n")
+    _, after = rest.split("<!-- end -->\n")
+    PAGE.write_text(
+        f"{before}<!-- tried -->\n" + "\n".join(rows) + f"\n<!-- end -->\n{after}", encoding="utf-8"
+    )
+    return any("fail" in row for row in rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
