@@ -27,19 +27,16 @@ SPDX = {
 
 def licence(of: Distribution) -> str:
     """The licence as an SPDX expression, as far as the metadata let it be one."""
-    says = of.metadata.get("License-Expression") or of.metadata.get("License") or ""
+    says = next((of.metadata[key] for key in ("License-Expression", "License") if key in of.metadata), "")
     if not says or says == "Dual License":
-        names = [
-            name.rpartition(" :: ")[2]
-            for name in of.metadata.get_all("Classifier", [])
-            if name.startswith("License")
-        ]
+        classifiers = of.metadata.get_all("Classifier") or []
+        names = [each.rpartition(" :: ")[2] for each in classifiers if each.startswith("License")]
         return " OR ".join(sorted(SPDX.get(name, name) for name in names)) or "not stated"
     return SPDX.get(says, says)
 
 
 def brought(extra: str, path: list[str]) -> dict[str, str]:
-    """Name and licence of everything that the package with this extra requires, of what is installed there."""
+    """Name and licence of everything that the package requires with this extra, as far as it is installed."""
     installed = {canonicalize_name(each.name): each for each in distributions(path=path)}
     found: dict[str, str] = {}
     ahead = [(PACKAGE, {extra})]
@@ -68,7 +65,9 @@ def main(path: list[str]) -> None:
     """Write the table into the page."""
     table = "\n".join(["| package | licence | comes with |", "| --- | --- | --- |", *rows(path).values()])
     page = PAGE.read_text("utf-8")
-    PAGE.write_text(re.sub(r"(?<=<!-- licences -->\n).*(?=<!-- end -->)", f"{table}\n", page, flags=re.DOTALL))
+    PAGE.write_text(
+        re.sub(r"(?<=<!-- licences -->\n).*(?=<!-- end -->)", f"{table}\n", page, flags=re.DOTALL)
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Releases a version: ``make release VERSION=1.2.3``, and with ``DRY_RUN=1`` everything but the tag and the push.
+"""Releases a version: ``make release VERSION=1.2.3``; with ``DRY_RUN=1`` everything but the tag and the push.
 
-What is wrong is said before anything is done. The push comes last; the tag that it takes along starts the workflow
-that publishes.
+What is wrong is said before anything is done. The push comes last; the tag that it takes along starts the
+workflow that publishes.
 """
 
 import os
@@ -24,7 +24,9 @@ def git(*arguments: str) -> str:
 def changes(version: str) -> tuple[str, str]:
     """The date and the text of the version's section in the change log, both empty if it has none."""
     text = (ROOT / "CHANGELOG.md").read_text("utf-8")
-    found = re.search(rf"^## {re.escape(version)} \((.*)\)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    found = re.search(
+        rf"^## {re.escape(version)} \(([^)\n]*)\)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL
+    )
     return (found[1], found[2].strip()) if found else ("", "")
 
 
