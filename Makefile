@@ -45,7 +45,7 @@ check: .venv/dev .venv-cfn/done types sbom
 	.venv/bin/mypy
 	.venv/bin/pyright
 	.venv-cfn/bin/cfn-lint -- examples/*/template.yaml
-	.venv/bin/zizmor --offline --persona pedantic --quiet .github
+	.venv/bin/zizmor --offline --strict-collection --persona pedantic --quiet .github
 	.venv/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	.venv/bin/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
 	.venv/bin/pre-commit validate-config

@@ -25,14 +25,18 @@ SPDX = {
 }
 
 
+def stated(of: Distribution, key: str) -> list[str]:
+    """What the metadata says under this key."""
+    return [str(each) for each in of.metadata.get_all(key, [])]
+
+
 def licence(of: Distribution) -> str:
     """The licence as an SPDX expression, as far as the metadata let it be one."""
-    says = next((of.metadata[key] for key in ("License-Expression", "License") if key in of.metadata), "")
-    if not says or says == "Dual License":
-        classifiers = of.metadata.get_all("Classifier") or []
-        names = [each.rpartition(" :: ")[2] for each in classifiers if each.startswith("License")]
-        return " OR ".join(sorted(SPDX.get(name, name) for name in names)) or "not stated"
-    return SPDX.get(says, says)
+    says = (stated(of, "License-Expression") or stated(of, "License") or ["Dual License"])[0]
+    if says != "Dual License":
+        return SPDX.get(says, says)
+    names = [each.rpartition(" :: ")[2] for each in stated(of, "Classifier") if each.startswith("License")]
+    return " OR ".join(sorted(SPDX.get(name, name) for name in names)) or "not stated"
 
 
 def brought(extra: str, path: list[str]) -> dict[str, str]:
