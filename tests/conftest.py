@@ -19,7 +19,7 @@ from .raw_server import RawServer
 settings.register_profile("any machine", deadline=None)  # how long an example takes decides nothing
 settings.load_profile("any machine")
 
-# Where the suite runs in the background of a shell, SIGINT is ignored, and so it would be in what tests start.
+# In the background of a shell SIGINT is ignored, and so it would be in what tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
