@@ -44,6 +44,11 @@ check: .venv/dev .venv-cfn/done types sbom
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/pyright
+	.venv/bin/vermin -t=3.11- --violations --no-tips cloudhsm_restore examples
+	for version in 3.12 3.13 3.14; do \
+		.venv/bin/mypy --python-version $$version --cache-dir .mypy_cache/$$version -p cloudhsm_restore && \
+		.venv/bin/pyright --pythonversion $$version cloudhsm_restore || exit 1; \
+	done
 	.venv-cfn/bin/cfn-lint -- examples/*/template.yaml
 	.venv/bin/zizmor --offline --strict-collection --persona pedantic --quiet .github
 	.venv/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml

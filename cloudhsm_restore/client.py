@@ -185,7 +185,8 @@ class RestoreClient:
             never_expires: True exempts the backup from its cluster's retention policy afterwards, False takes
                 that back, None leaves it. A restored backup that is older than the policy is purged again
                 unless it is exempt (AWS CloudHSM user guide, "Configure backup retention").
-            timeout: seconds after which nothing new is begun; a call under way is left to boto3's timeouts.
+            timeout: seconds after which nothing is tried again or waited for. What it takes to know the
+                outcome of the last try still follows, and the exemption; boto3's timeouts end each call.
 
         Returns:
             The backup, which is READY. How long it had left is in the one from before, see

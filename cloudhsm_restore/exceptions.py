@@ -103,9 +103,12 @@ class RestoreError(Exception):
 
     def __str__(self) -> str:
         subject = " ".join(part for part in (self.operation, self.backup_id) if part)
-        if self.outcome_unknown:
+        state = self.backup.backup_state if self.backup is not None else None
+        if self.outcome_unknown and state == "DELETED":
+            outcome = "This call may have restored it, and it was deleted for good since."
+        elif self.outcome_unknown:
             outcome = "The backup may have been restored all the same; ensure_restored() finds out."
-        elif self.backup is not None and self.backup.backup_state == "READY":
+        elif state == "READY":
             outcome = "The backup is restored (READY)."
         elif self.operation == "RestoreBackup":
             outcome = "This call did not restore it."
@@ -113,8 +116,10 @@ class RestoreError(Exception):
             outcome = ""
         what = str(*self.args[:1]).strip().rstrip(".") or type(self).__name__
         line = f"{subject}: {what}." if subject else f"{what}."
-        advice = self.advice.format(operation=self.operation)
-        return one_line(f"{line} {outcome} {advice}")
+        return one_line(f"{line} {outcome} {self._advised()}")
+
+    def _advised(self) -> str:
+        return self.advice.format(operation=self.operation)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The constructors differ, and OSError and ClientError bring ways of their own that lose attributes.
@@ -304,6 +309,9 @@ class InvalidRequestError(ApiError):
     )
     """See `ApiError.codes`."""
     advice = "Look at the backup with get_backup(): RestoreBackup takes only one that is PENDING_DELETION."
+
+    def _advised(self) -> str:
+        return self.advice if self.operation == "RestoreBackup" else ""
 
 
 class ResourceNotFoundError(ApiError):

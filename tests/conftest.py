@@ -1,6 +1,7 @@
 """What every test stands on: an environment without AWS in it, a local service, and clients for it."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +18,9 @@ from .raw_server import RawServer
 
 settings.register_profile("any machine", deadline=None)  # how long an example takes decides nothing
 settings.load_profile("any machine")
+
+# In the background of a shell SIGINT is ignored, and so it would be in what tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 

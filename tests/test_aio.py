@@ -107,6 +107,18 @@ def eventually(condition: Callable[[], bool]) -> bool:
     return False
 
 
+async def soon(condition: Callable[[], bool]) -> None:
+    """Let the loop run until the condition holds."""
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def nothing_runs() -> bool:
+    """Whether the loop has no task but the one that asks."""
+    return asyncio.all_tasks() == {asyncio.current_task()}
+
+
 # --- aiohttp's failures ---
 
 
@@ -229,7 +241,7 @@ def test_cancelled_in_flight(run: Run, service: LocalCloudHsm, caplog: pytest.Lo
     async def main() -> None:
         async with new_client(service) as client:
             task = asyncio.create_task(client.ensure_restored(backup_id))
-            await asyncio.sleep(0.15)
+            await soon(lambda: bool(service.requests))
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
@@ -248,6 +260,7 @@ def test_asyncio_timeout(run: Run, service: LocalCloudHsm, caplog: pytest.LogCap
 
     async def main() -> None:
         async with new_client(service) as client:
+            await client.get_backup(backup_id)  # now there is a client, and a connection
             with pytest.raises(TimeoutError) as caught:
                 async with asyncio.timeout(0.15):
                     await client.restore_backup(backup_id)
@@ -327,7 +340,7 @@ def test_an_abandoned_iterator(
                 async for _ in results:
                     break
                 del results
-                await asyncio.sleep(0.05)  # the loop closes it
+                await soon(nothing_runs)  # the loop closes it
             elif how == "error":
                 with pytest.raises(ZeroDivisionError):
                     async with aclosing(results):
@@ -336,16 +349,16 @@ def test_an_abandoned_iterator(
             else:
                 await anext(results)
                 waiting = asyncio.ensure_future(anext(results))
-                await asyncio.sleep(0.1)
+                await soon(lambda: len(service.requests) > 2)
                 waiting.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await waiting
-            assert asyncio.all_tasks() == {asyncio.current_task()}
-            await asyncio.sleep(0.2)  # what was sent already arrives
-            begun = len(service.requests)
-            await asyncio.sleep(0.1)
-            assert len(service.requests) == begun
-            assert begun <= 8
+            assert nothing_runs()
+            server = service._server  # pyright: ignore[reportPrivateUsage]
+            assert server is not None
+            await soon(lambda: not server.connections)  # what was sent already has arrived
+            assert nothing_runs()
+            assert len(service.requests) <= 8
 
     run(main())
 

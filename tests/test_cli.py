@@ -710,7 +710,7 @@ def test_serve(tmp_path: Path, ended_by: signal.Signals) -> None:
         if ended_by is signal.SIGINT:
             assert len(records(run("-c", script, env=environment(tmp_path), python=("bash",)).out)) == 2
         served.send_signal(ended_by)
-        out, err = served.communicate(timeout=10)
+        out, err = served.communicate(timeout=60)
         assert (served.returncode, out) == (0, "")
         names = [word.partition("=")[0] for word in shlex.split(line)[1:]]
         assert err.splitlines()[-1] == shlex.join(["unset", *names])

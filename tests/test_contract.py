@@ -1,7 +1,10 @@
 """The types against botocore's own service model: what AWS adds shows here first, and users lose nothing."""
 
+import copy
 import inspect
+import json
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from botocore.loaders import Loader
@@ -10,6 +13,8 @@ from pydantic.fields import FieldInfo
 
 from cloudhsm_restore import ApiError, Backup, BackupState, Mode, RestoreClient, Tag
 from cloudhsm_restore import exceptions as family
+
+from . import model as maintainers
 
 MODEL = ServiceModel(Loader().load_service_model("cloudhsmv2", "service-2"), "cloudhsmv2")
 CALLED = ["RestoreBackup", "DescribeBackups", "ModifyBackupAttributes"]
@@ -65,6 +70,48 @@ def test_every_modelled_exception_has_its_class(operation: str) -> None:
         owners = [cls for cls in ApiError.__subclasses__() if shape.name in cls.codes]
         assert len(owners) == 1, shape.name
         assert owners[0].__name__ == shape.name.removeprefix("CloudHsm").replace("Exception", "Error")
+
+
+def test_nothing_is_to_be_changed(capsys: pytest.CaptureFixture[str]) -> None:
+    """The maintainers' script finds nothing in botocore's model that is not here."""
+    assert maintainers.main([]) == 0
+    assert capsys.readouterr().out == "Nothing is to be changed.\n"
+
+
+def test_the_script_says_what_to_change(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A member, a state, an error, a parameter, a filter, an operation: each is told with its place."""
+    changed = copy.deepcopy(maintainers.load())
+    shapes, operations = changed["shapes"], changed["operations"]
+    shapes["Backup"]["members"]["KeyCount"] = {"shape": "Keys", "documentation": "<p>How many keys.</p>"}
+    shapes["Keys"] = {"type": "integer"}
+    del shapes["Backup"]["members"]["SourceCluster"]
+    shapes["Backup"]["required"].append("ClusterId")
+    shapes["BackupState"]["enum"].append("ARCHIVED")
+    shapes["ClusterMode"]["enum"].remove("FIPS")
+    operations["RestoreBackup"]["errors"].append({"shape": "CloudHsmQuotaException"})
+    operations["ArchiveBackup"] = operations["DeleteBackup"]
+    shapes["RestoreBackupRequest"]["members"]["DryRun"] = {"shape": "Boolean"}
+    del shapes["DescribeBackupsResponse"]["members"]["NextToken"]
+    filters = shapes["DescribeBackupsRequest"]["members"]["Filters"]
+    filters["documentation"] += "<p>Use the <code>hsmTypes</code> filter.</p>"
+    path = tmp_path / "service-2.json"
+    path.write_text(json.dumps(changed), encoding="utf-8")
+    assert maintainers.main([str(path)]) == 1
+    told = capsys.readouterr().out.splitlines()
+    for what in (
+        'models.py, Backup: add key_count: int | None = None, in its constructor too. AWS says: "How many',
+        "models.py, Backup: SourceCluster is gone",
+        "models.py, Backup: ClusterId is now required.",
+        'models.py, BackupState: add ARCHIVED = "ARCHIVED" with a docstring, and say in _procedure.py',
+        "models.py, Mode: FIPS is gone",
+        "RestoreBackup takes DryRun",
+        "class QuotaError(ApiError)",
+        "DescribeBackups has no NextToken",
+        "a new filter, hsmTypes",
+        "ArchiveBackup is a new operation",
+    ):
+        assert sum(what in line for line in told) == 1, (what, told)
+    assert len(told) == 10
 
 
 def test_no_code_has_two_classes() -> None:

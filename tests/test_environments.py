@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import zipapp
+from collections.abc import Mapping
 from pathlib import Path
 from shutil import copytree, ignore_patterns
 from typing import Final
@@ -49,10 +50,10 @@ sys.addaudithook(hook)
 
 
 def run(
-    *arguments: str, environment: dict[str, str] | None = None, **changes: str
+    *arguments: str, environment: Mapping[str, str] = os.environ, changes: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """What an interpreter with these arguments came to; an empty change takes a variable away."""
-    whole = {**(os.environ if environment is None else environment), **changes}
+    whole = {**environment, **(changes or {})}
     return subprocess.run(
         [sys.executable, *arguments],
         env={name: value for name, value in whole.items() if value},
@@ -84,7 +85,7 @@ def test_options(options: list[str]) -> None:
 )  # fmt: skip
 def test_variables(changes: dict[str, str]) -> None:
     """Without a home, in the C locale, in another time zone."""
-    check(run("-c", RESTORE, **changes))
+    check(run("-c", RESTORE, changes=changes))
 
 
 def test_an_environment_that_is_empty() -> None:
@@ -115,6 +116,6 @@ def test_writing_would_be_noticed(tmp_path: Path) -> None:
 
 def test_the_command_line_in_the_c_locale() -> None:
     """The demo prints what a terminal without UTF-8 can show, and does not fail on the rest."""
-    done = run("-m", "cloudhsm_restore", "demo", PYTHONIOENCODING="", **C_LOCALE)
+    done = run("-m", "cloudhsm_restore", "demo", changes={**C_LOCALE, "PYTHONIOENCODING": ""})
     assert done.returncode == 0, done.stderr
     assert "READY" in done.stdout

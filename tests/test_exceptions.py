@@ -218,3 +218,13 @@ def test_defaults(cls: type[RestoreError]) -> None:
     }  # fmt: skip
     assert error.retryable is (cls in retryable)
     assert str(error)
+
+
+@pytest.mark.parametrize(
+    ("operation", "advised"),
+    [("RestoreBackup", True), ("DescribeBackups", False), ("ModifyBackupAttributes", False)],
+)
+def test_advice_fits_the_operation(operation: str, advised: bool) -> None:
+    """What RestoreBackup takes is said where RestoreBackup was refused, and nowhere else."""
+    error = InvalidRequestError(RESPONSE, operation, backup_id="backup-1")
+    assert ("RestoreBackup takes only one that is PENDING_DELETION" in str(error)) is advised

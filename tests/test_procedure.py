@@ -363,6 +363,16 @@ def test_deleted_again_during_the_exemption() -> None:
     assert run.result is READY
 
 
+def test_gone_for_good_after_it_was_ready() -> None:
+    """Seen READY and then purged: the message does not say that asking again finds anything out."""
+    deleted = Backup(backup_id="backup-1", backup_state=BackupState.DELETED)
+    run = Run(READY, error(InvalidRequestError), deleted, never_expires=True)
+    assert isinstance(run.error, NotRestorableError)
+    assert run.error.outcome_unknown
+    assert "This call may have restored it, and it was deleted for good since." in str(run.error)
+    assert "finds out" not in str(run.error)
+
+
 def test_a_step_without_an_outcome() -> None:
     """A driver that forgets the outcome of a call is a bug, and is told so."""
     run = Restoring("backup-1", never_expires=None, timeout=1, now=0, random=lambda: 0.5)
