@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tools import licences
 
@@ -42,6 +43,27 @@ def test_actions_are_pinned_to_one_commit_each() -> None:
             pins.setdefault(action, set()).add(pin)
     assert len(pins) > 4
     assert all(len(each) == 1 for each in pins.values())
+
+
+def test_workflows_may_do_no_more_than_they_must() -> None:
+    """A workflow starts without permissions; jobs read, but for those of a release that sign or publish."""
+    granted: dict[str, set[str]] = {}
+    for path in WORKFLOWS.iterdir():
+        workflow = yaml.safe_load(path.read_text("utf-8"))
+        assert workflow["permissions"] == {}
+        for name, job in workflow["jobs"].items():
+            granted[name] = {f"{what}: {how}" for what, how in job["permissions"].items()} - {
+                "contents: read"
+            }
+            for step in job.get("steps", ()):
+                if step.get("uses", "").startswith("actions/checkout@"):
+                    assert step["with"]["persist-credentials"] is False, f"{path.name}: {name}"
+                    assert not granted[name]
+    assert {name: grants for name, grants in granted.items() if grants} == {
+        "attest": {"id-token: write", "attestations: write"},
+        "publish": {"id-token: write"},
+        "announce": {"contents: write"},
+    }
 
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
