@@ -296,7 +296,9 @@ class _WireService(Service):
     def expect(self, request: Any, event_name: str, **_: Any) -> None:
         """Before boto3 connects: this is the answer that it will find."""
         self._coming = self.next(request)
-        refusal = re.match(rb"HTTP/1\.[01] [34]\d\d", self._coming)
+        # As http.client reads it, to which any HTTP/1.x is one, and any white space.
+        words = self._coming.partition(b"\n")[0].decode("latin-1").split(None, 2)
+        refusal = len(words) > 1 and words[0].startswith("HTTP/1.") and re.fullmatch(r"[34]\d\d", words[1])
         operation = event_name.rpartition(".")[2]
         self.tries.append(Try(operation, 400 if refusal else 0, was_sent=True))
 
