@@ -61,7 +61,8 @@ def test_a_client_imports_little_beside_boto3_and_pydantic() -> None:
     extra = {name for name in modules(OURS) - modules(RAW) if not name.startswith("cloudhsm_restore")}
     with_old_versions = {
         "concurrent", "concurrent.futures", "concurrent.futures._base", "concurrent.futures.thread",
-        "pydantic.functional_validators", "pydantic._internal._serializers", "pydantic._internal._std_types_schema",
+        "pydantic.functional_validators", "pydantic._internal._serializers",
+        "pydantic._internal._std_types_schema",
     }  # fmt: skip
     assert extra - with_old_versions <= {"pydantic.alias_generators"}
 
