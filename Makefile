@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo picture schema test docs docs-look docs-output check types build versions campaign fuzz bench benchmark-cli clean
+.PHONY: demo picture schema test docs docs-look docs-output check types build sbom licences audit release versions campaign fuzz bench benchmark-cli clean
 
 demo: .venv/demo
 	.venv/bin/python -m cloudhsm_restore demo
@@ -39,7 +39,7 @@ docs-look: docs .venv-look/done
 	.venv-look/bin/python $(PIP_INSTALL) playwright
 	touch $@
 
-check: .venv/dev .venv-cfn/done types
+check: .venv/dev .venv-cfn/done types sbom
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
@@ -50,6 +50,10 @@ check: .venv/dev .venv-cfn/done types
 		.venv/bin/pyright --pythonversion $$version cloudhsm_restore || exit 1; \
 	done
 	.venv-cfn/bin/cfn-lint -- examples/*/template.yaml
+	.venv/bin/zizmor --offline --strict-collection --persona pedantic --quiet .github
+	.venv/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	.venv/bin/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+	.venv/bin/pre-commit validate-config
 
 # What type checkers and editors say of an application that has the wheel: without boto3-stubs, and with them.
 types: .venv/dev .venv-wheel/done .venv-stubs/done
@@ -59,9 +63,8 @@ types: .venv/dev .venv-wheel/done .venv-stubs/done
 	PATH="$(CURDIR)/.venv-stubs/bin:$$PATH" .venv/bin/pyright --project .venv-stubs --verifytypes cloudhsm_restore --ignoreexternal
 
 # The built wheel in an environment of its own, as an application has it.
-.venv-wheel/done: .venv/dev $(wildcard cloudhsm_restore/*.py cloudhsm_restore/*/*.py) pyproject.toml
-	rm -rf dist .venv-wheel
-	.venv/bin/python -m build
+.venv-wheel/done: dist
+	rm -rf .venv-wheel
 	.venv/bin/python -m zipfile -l dist/*.whl | grep -q cloudhsm_restore/py.typed
 	tar -tzf dist/*.tar.gz | grep -q cloudhsm_restore/py.typed
 	! .venv/bin/python -m zipfile -l dist/*.whl | grep tests/
@@ -79,7 +82,46 @@ types: .venv/dev .venv-wheel/done .venv-stubs/done
 	.venv-stubs/bin/python $(PIP_INSTALL) "$$(ls dist/*.whl)[async]" 'boto3-stubs[s3]' types-aiobotocore
 	touch $@
 
+# Wheel and sdist, built twice and held against each other.
+dist: $(wildcard cloudhsm_restore/*.py cloudhsm_restore/*/*.py) pyproject.toml README.md CHANGELOG.md LICENSE | .venv/test
+	.venv/bin/python tools/build.py
+
 build: .venv-wheel/done
+
+# What an installation brings with it, with both extras, in an environment that has nothing else, not even pip.
+.venv-bare/done: dist | .venv/test
+	rm -rf .venv-bare
+	$(PYTHON) -m venv --without-pip .venv-bare
+	.venv/bin/python -m pip --python .venv-bare/bin/python install --quiet --disable-pip-version-check \
+		"$$(ls dist/*.whl)[async,cli]"
+	touch $@
+
+# The list of it for machines (CycloneDX), validated.
+sbom: .venv-bare/done .venv-sbom/done
+	VERSION=$$(.venv/bin/python -c "import cloudhsm_restore as it; print(it.__version__)"); \
+		sed "s/^dynamic = .*/version = \"$$VERSION\"/" pyproject.toml > .venv-sbom/pyproject.toml
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) .venv-sbom/bin/cyclonedx-py environment --mc-type library \
+		--pyproject .venv-sbom/pyproject.toml --output-reproducible --validate --output-file sbom.cdx.json .venv-bare
+
+.venv-sbom/done:
+	$(PYTHON) -m venv .venv-sbom
+	.venv-sbom/bin/python $(PIP_INSTALL) cyclonedx-bom
+	touch $@
+
+# The table of docs/reference/dependencies.md.
+licences: .venv-bare/done
+	.venv/bin/python tools/licences.py .venv-bare/lib/python*/site-packages
+
+# Whether anything of it is known to be vulnerable. Asks pypi.org, so it is no part of `make check`.
+audit: .venv-bare/done
+	test -x .venv-audit/bin/pip-audit || $(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python $(PIP_INSTALL) pip-audit
+	.venv/bin/python -m pip --python .venv-bare/bin/python freeze --exclude cloudhsm-restore > .venv-audit/requirements.txt
+	.venv-audit/bin/pip-audit --strict --no-deps --disable-pip --requirement .venv-audit/requirements.txt
+
+# A release: CONTRIBUTING.md says what it does. `make release VERSION=1.2.3 DRY_RUN=1` does all but the tag and the push.
+release: .venv/test
+	DRY_RUN=$(DRY_RUN) .venv/bin/python tools/release.py "$(VERSION)"
 
 # The table of docs/explanation/speed.md, in about ten minutes. Needs hyperfine too. Everything is installed as users have it.
 bench: .venv-bench/done .venv-aws/done
@@ -156,4 +198,4 @@ fuzz: .venv-fuzz/done
 	touch $@
 
 clean:
-	rm -rf .venv .venv-* dist docs/_build .coverage .coverage.* .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-* dist sbom.cdx.json docs/_build .coverage .coverage.* .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,164 @@
+"""What stands between this repository and what a user installs."""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tools import licences
+
+ROOT = Path(__file__).parent.parent
+WORKFLOWS = ROOT / ".github" / "workflows"
+
+
+def test_dependencies_async_or_not_are_listed_with_their_licences() -> None:
+    """The page names every package that comes with what is installed here, and its licence, and no other."""
+    page = licences.PAGE.read_text("utf-8")
+    listed = {
+        line
+        for line in page.splitlines()
+        if line.endswith(tuple(f"| {what} |" for what in licences.COMES_WITH.values()))
+    }
+    here = set(licences.rows(sys.path).values())
+    if not find_spec("aiobotocore"):
+        of_async = f"| {licences.COMES_WITH['async']} |"
+        here = {row for row in here if not row.endswith(of_async)}
+        listed = {row for row in listed if not row.endswith(of_async)}
+    assert len(here) > 10
+    assert here == listed, "make licences"
+
+
+def test_actions_are_pinned_to_one_commit_each() -> None:
+    """Every action is named by a full commit hash with its version beside it, the same one everywhere."""
+    pins: dict[str, set[str]] = {}
+    for path in WORKFLOWS.iterdir():
+        for action, pin in re.findall(r"uses: ([^\s@$]+)@?(.*)", path.read_text("utf-8")):
+            assert re.fullmatch(r"[0-9a-f]{40} # v\d+\.\d+\.\d+", pin), f"{path.name}: {action}"
+            pins.setdefault(action, set()).add(pin)
+    assert len(pins) > 4
+    assert all(len(each) == 1 for each in pins.values())
+
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> tuple[Path, Run]:
+    """A clone in which version 9.8.7 is ready to be released, with short checks, and how to release there."""
+    origin, clone = tmp_path / "origin", tmp_path / "clone"
+
+    def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        identity = {
+            f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+        }
+        return subprocess.run(
+            command,
+            cwd=clone,
+            env={
+                "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+                "HOME": str(tmp_path),
+                **identity,
+                **environment,
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    shutil.copytree(
+        ROOT,
+        clone,
+        ignore=lambda folder, names: [
+            name
+            for name in names
+            if name.startswith((".git", ".venv", ".ci"))
+            or name in {"dist", "_build", "tests", "benchmarks", ".hypothesis"}
+        ],
+    )
+    (clone / ".gitignore").write_text("/dist/\n")
+    (clone / ".ci").mkdir()
+    (clone / ".ci/run").write_text("echo everything is checked\n")
+    (clone / "cloudhsm_restore/_version.py").write_text('__version__ = "9.8.7"\n')
+    (clone / "CHANGELOG.md").write_text(
+        "# Changes\n\n## 9.8.7 (2026-01-31)\n\n- A line.\n\n## 9.8.6 (2026-01-01)\n"
+    )
+    subprocess.run(["git", "init", "--quiet", "--bare", origin], check=True)
+    for command in ("init --quiet --initial-branch main", f"remote add origin {origin}", "add --all"):
+        run("git", *command.split())
+    assert run("git", "commit", "--quiet", "--message", "Everything").returncode == 0
+    return clone, run
+
+
+def test_release_dry_run(release: tuple[Path, Run]) -> None:
+    """A dry run checks and builds, says what it would do, and leaves neither a tag nor anything pushed."""
+    clone, run = release
+    done = run(sys.executable, "tools/release.py", "9.8.7", DRY_RUN="1")
+    assert done.returncode == 0, done.stderr
+    assert "everything is checked" in done.stdout
+    assert "twice the same" in done.stdout
+    assert "would run: git tag" in done.stdout
+    assert {path.name for path in (clone / "dist").iterdir()} == {
+        "cloudhsm_restore-9.8.7-py3-none-any.whl",
+        "cloudhsm_restore-9.8.7.tar.gz",
+    }
+    assert run("git", "tag").stdout == ""
+    assert run("git", "ls-remote", "origin").stdout == ""
+
+
+def test_release(release: tuple[Path, Run]) -> None:
+    """A release pushes main together with a tag that carries the version's changes."""
+    _, run = release
+    done = run(sys.executable, "tools/release.py", "9.8.7")
+    assert done.returncode == 0, done.stderr
+    assert {line.split("\t")[1] for line in run("git", "ls-remote", "origin").stdout.splitlines()} == {
+        "refs/heads/main",
+        "refs/tags/v9.8.7",
+        "refs/tags/v9.8.7^{}",
+    }
+    assert run("git", "tag", "--list", "--format=%(contents)").stdout.strip() == "9.8.7\n\n- A line."
+
+
+@pytest.mark.parametrize(
+    ("command", "version", "why"),
+    [
+        ("true", "9.8", "'9.8' is no version"),
+        ("git checkout -q -b other", "9.8.7", "this is not main"),
+        ("touch new", "9.8.7", "changes that are not committed"),
+        ("git tag v9.8.7", "9.8.7", "a tag v9.8.7 already"),
+        ("true", "9.8.6", "_version.py does not say 9.8.6"),
+        ("sed -i s/2026-01-31/soon/ CHANGELOG.md", "9.8.7", "no section '## 9.8.7 (the date)'"),
+        ("sed -i s/2026-01-31/3026-01-31/ CHANGELOG.md", "9.8.7", "no section '## 9.8.7 (the date)'"),
+        ("sed -i '/A line/d' CHANGELOG.md", "9.8.7", "says nothing"),
+        ("echo exit 3 > .ci/run; git commit -qam short", "9.8.7", "bash ended with 3"),
+        (
+            "echo date > .ci/run; echo date '>' new >> .ci/run; git commit -qam x",
+            "9.8.7",
+            "checks have changed files",
+        ),
+    ],
+)
+def test_release_is_refused(release: tuple[Path, Run], command: str, version: str, why: str) -> None:
+    """What stands against a release is said, and nothing is tagged or pushed."""
+    _, run = release
+    assert run("bash", "-c", command).returncode == 0
+    tags = run("git", "tag").stdout
+    done = run(sys.executable, "tools/release.py", version)
+    assert done.returncode == 1
+    assert why in done.stderr
+    assert run("git", "tag").stdout == tags
+    assert run("git", "ls-remote", "origin").stdout == ""
+
+
+def test_builds_that_differ_are_refused(release: tuple[Path, Run]) -> None:
+    """The build fails when its bytes depend on the machine, here on the times of its files."""
+    clone, run = release
+    settings = clone / "pyproject.toml"
+    settings.write_text(settings.read_text("utf-8") + "\n[tool.hatch.build]\nreproducible = false\n")
+    done = run(sys.executable, "tools/build.py")
+    assert done.returncode == 1
+    assert "two builds that differ" in done.stderr

@@ -1,0 +1,56 @@
+"""Builds the wheel and the sdist twice, in ``dist``, and fails unless both builds gave the very same bytes.
+
+The second build has another folder, other file times, another umask, time zone and hash seed.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+DIST = ROOT / "dist"
+
+
+def git(*arguments: str) -> str:
+    """What git says of this repository."""
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def build(source: Path, into: Path, umask: int, **environment: str) -> dict[str, str]:
+    """Build, and return the SHA-256 of each file."""
+    subprocess.run(
+        [sys.executable, "-m", "build", "--no-isolation", "--outdir", into],
+        cwd=source,
+        env=os.environ | environment,
+        umask=umask,
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(into.iterdir())}
+
+
+def main() -> None:
+    """Do it."""
+    os.environ.setdefault("SOURCE_DATE_EPOCH", git("log", "-1", "--format=%ct").strip())
+    shutil.rmtree(DIST, ignore_errors=True)
+    first = build(ROOT, DIST, 0o022, TZ="UTC", PYTHONHASHSEED="1")
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "source")
+        for name in git("ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0"):
+            if name and (ROOT / name).is_file():
+                (source / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(ROOT / name, source / name)
+        second = build(source, Path(folder, "dist"), 0o077, TZ="Asia/Kathmandu", PYTHONHASHSEED="2")
+    for name, digest in first.items():
+        print(digest, name)
+    if first != second or [Path(name).suffix for name in first] != [".whl", ".gz"]:
+        sys.exit(f"two builds that differ: {second}")
+    print("twice the same")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Releases a version: ``make release VERSION=1.2.3``; with ``DRY_RUN=1`` everything but the tag and the push.
+
+What is wrong is said before anything is done. The push comes last; the tag that it takes along starts the
+workflow that publishes.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def git(*arguments: str) -> str:
+    """What git says of this repository."""
+    run = subprocess.run(["git", *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    return run.stdout.strip()
+
+
+def changes(version: str) -> tuple[str, str]:
+    """The date and the text of the version's section in the change log, both empty if it has none."""
+    text = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    found = re.search(
+        rf"^## {re.escape(version)} \(([^)\n]*)\)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL
+    )
+    return (found[1], found[2].strip()) if found else ("", "")
+
+
+def is_past(day: str) -> bool:
+    """Whether a text is a date that has come."""
+    try:
+        return date.fromisoformat(day) <= datetime.now(UTC).date()
+    except ValueError:
+        return False
+
+
+def problems(version: str) -> Iterator[str]:
+    """What stands against releasing this version."""
+    if not re.fullmatch(r"\d+\.\d+\.\d+((a|b|rc)\d+)?", version):
+        yield f"{version!r} is no version"
+    if git("branch", "--show-current") != "main":
+        yield "this is not main"
+    if git("status", "--porcelain"):
+        yield "there are changes that are not committed"
+    if git("tag", "--list", f"v{version}"):
+        yield f"there is a tag v{version} already"
+    if f'__version__ = "{version}"\n' != (ROOT / "cloudhsm_restore/_version.py").read_text("utf-8"):
+        yield f"cloudhsm_restore/_version.py does not say {version}"
+    day, text = changes(version)
+    if not is_past(day):
+        yield f"CHANGELOG.md has no section '## {version} (the date)'"
+    elif not text:
+        yield f"the section of {version} in CHANGELOG.md says nothing"
+
+
+def run(*command: str) -> None:
+    """Run a command, and end here if it fails."""
+    print("$", *command, flush=True)
+    if code := subprocess.run(command, cwd=ROOT, check=False).returncode:
+        sys.exit(f"not released: {command[0]} ended with {code}")
+
+
+def main(version: str, *, dry: bool) -> None:
+    """Do it."""
+    if found := list(problems(version)):
+        sys.exit("not released:\n" + "\n".join(f"- {each}" for each in found))
+    run("bash", ".ci/run")
+    run(sys.executable, "tools/build.py")
+    if git("status", "--porcelain"):
+        sys.exit("not released: the checks have changed files")
+    tag = ("git", "tag", "--annotate", f"v{version}", "--cleanup=verbatim", "--message")
+    push = ("git", "push", "--atomic", "origin", "main", f"v{version}")
+    if dry:
+        print("would run:", *tag, "... and", *push)
+        return
+    git(*tag[1:], f"{version}\n\n{changes(version)[1]}\n")
+    run(*push)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], dry=bool(os.environ.get("DRY_RUN")))
