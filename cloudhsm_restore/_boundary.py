@@ -435,6 +435,7 @@ _SECRETS: Final = (
         r"(Failed to parse: |as integer value: |to integer value as )(?:'[^']*'|\S+)",
         r"\1***",
     ),
+    (re.DOTALL, r"(['\"]).*\1(?= does not appear to be an IP)", "***"),  # what stands in brackets in a URL
     (re.DOTALL, r"(Invalid header value )(b?'.*'|b?\".*\")", r"\1***"),
     (
         re.IGNORECASE,
@@ -442,7 +443,18 @@ _SECRETS: Final = (
         r"\1\2***",
     ),
 )
-_HINTS: Final = ("//", "parse", "integer", "header", "token", "key", "password", "authorization", "signature")
+_HINTS: Final = (
+    "//",
+    "parse",
+    "integer",
+    "appear",
+    "header",
+    "token",
+    "key",
+    "password",
+    "authorization",
+    "signature",
+)
 """None of the patterns fits where there is none of these, and to look for them is faster by far."""
 
 
