@@ -58,6 +58,7 @@ def request(data: bytes) -> None:
             len(done) <= len(deserving), f"{len(done)} carried out, and {len(deserving)} requests deserve it"
         )
     _ask_after(service)
+    _let_it_end(service)
 
 
 def _connected(service: LocalCloudHsm) -> socket.socket:
