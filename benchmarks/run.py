@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 import pyperf
 
 from benchmarks.cli import _PREPARE, _SAMPLE, _one_by_one, _served
+from benchmarks.many import measured
 
 ROOT = Path(__file__).parent.parent
 PROGRAMS = ROOT / "benchmarks/programs"
@@ -77,8 +78,8 @@ def processes(
                  *map(shlex.join, commands.values())],
                 env=dict(environment), check=True, capture_output=True, cwd=folder,
             )  # fmt: skip
-            for name, measured in zip(commands, json.loads(result.read_text())["results"], strict=True):
-                times[name].append(median(measured["times"]))
+            for name, runs in zip(commands, json.loads(result.read_text())["results"], strict=True):
+                times[name].append(median(runs["times"]))
     return times
 
 
@@ -96,8 +97,8 @@ def inside(
                  "--inherit-environ", ",".join(["PYTHONPATH", *(n for n in environment if n.startswith("AWS_"))])],
                 env=environment, check=True, capture_output=True,
             )  # fmt: skip
-            for measured in pyperf.BenchmarkSuite.load(str(result)).get_benchmarks():
-                times.setdefault(measured.get_name(), []).append(measured.median())
+            for benchmark in pyperf.BenchmarkSuite.load(str(result)).get_benchmarks():
+                times.setdefault(benchmark.get_name(), []).append(benchmark.median())
     return times
 
 
@@ -177,6 +178,22 @@ def table() -> Iterator[tuple[str, str, str, str]]:
             compared(pages, "ours", "boto3"),
             "≤ 1.15",
         )
+        sizes = (1_000, 10_000, 100_000)
+        growth = processes(
+            {str(size): program("pages_ours", size) for size in sizes}, environment, "--runs", "1", rounds=3
+        )
+        # Of each pair the smaller one is the start of the process, which does not grow.
+        small, middle, large = (growth[str(size)] for size in sizes)
+        per_page = {
+            "large": [(b - a) / 90_000 for a, b in zip(middle, large, strict=True)],
+            "small": [(b - a) / 9_000 for a, b in zip(small, middle, strict=True)],
+        }
+        yield (
+            "time per page, from 10,000 to 100,000 backups",
+            "from 1,000 to 10,000",
+            compared(per_page, "large", "small"),
+            "flat",
+        )
         few, all_ = (peak(program("pages_ours", number), environment) for number in (1_000, 100_000))
         yield "its peak memory, 100,000 backups", "1,000 backups", f"{all_ - few:+.1f} MiB", "flat"
 
@@ -208,6 +225,10 @@ def table() -> Iterator[tuple[str, str, str, str]]:
             f"{_one_by_one(some) / all_at_once:.0f} times as fast",
             "≥ 50 times",
         )
+
+    each = {number: [measured(number)[1] for _ in range(3)] for number in (1_000, 10_000)}
+    many = {"many": each[10_000], "few": each[1_000]}
+    yield "time per restore, 10,000 backups", "1,000 backups", compared(many, "many", "few"), "flat"
 
     build = {"ours": inside(BENCH, "models", CLEAN, "-p", "1", "-n", "3", "-w", "1", "-l", "1", rounds=3)}
     for peer, python in PEERS.items():

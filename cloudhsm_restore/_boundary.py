@@ -429,12 +429,13 @@ _NAMES: Final = (
 _SECRETS: Final = (
     (re.NOFLAG, r"(?<=//)[^/\s'\"]+@", "***@"),
     # A password with a character in it that should have been escaped; but host:port/path is none.
-    (re.NOFLAG, r"(?<=//)[^/\s:@'\"]*:(?!\d+(?:[/?#'\"\s]|$))[^@\n]*@", "***@"),
+    (re.NOFLAG, r"(?<=//)[^/\s:@'\"]*:(?!\d+(?:[/?#\s]|['\"](?![^\s@]*@)|$))[^@\n]*@", "***@"),
     (
         re.NOFLAG,
         r"(Failed to parse: |as integer value: |to integer value as )(?:'[^']*'|\S+)",
         r"\1***",
     ),
+    (re.DOTALL, r"(['\"]).*\1(?= does not appear to be an IP)", "***"),  # what stands in brackets in a URL
     (re.DOTALL, r"(Invalid header value )(b?'.*'|b?\".*\")", r"\1***"),
     (
         re.IGNORECASE,
@@ -442,7 +443,18 @@ _SECRETS: Final = (
         r"\1\2***",
     ),
 )
-_HINTS: Final = ("//", "parse", "integer", "header", "token", "key", "password", "authorization", "signature")
+_HINTS: Final = (
+    "//",
+    "parse",
+    "integer",
+    "appear",
+    "header",
+    "token",
+    "key",
+    "password",
+    "authorization",
+    "signature",
+)
 """None of the patterns fits where there is none of these, and to look for them is faster by far."""
 
 
@@ -477,6 +489,9 @@ def redacted(value: Any) -> Any:
 def _redact(error: BaseException, ours: RestoreError | None) -> None:
     """Mask the secrets in what an exception of botocore, or below it, shows and carries."""
     error.args = tuple(redacted(arg) if isinstance(arg, str | bytes) else arg for arg in error.args)
+    for name, item in vars(error).items():
+        if isinstance(item, str | bytes):
+            vars(error)[name] = redacted(item)  # the line of a BadStatusLine, for one
     if isinstance(error, boto.HTTPClientError):
         setattr(error, "request", None)  # it has the headers  # noqa: B010  (its stubs do not know it)
     if isinstance(error, boto.BotoCoreError):

@@ -190,9 +190,8 @@ class AsyncRestoreClient:
             never_expires: True exempts the backup from its cluster's retention policy afterwards, False takes
                 that back, None leaves it.
             timeout: seconds after which nothing is tried again or waited for. What it takes to know the
-                outcome of the last try still follows, and the exemption; each call is left to aiobotocore's
-                timeouts.
-                ``asyncio.timeout`` ends that too, but without an answer.
+                outcome of the last try still follows, and the exemption; aiobotocore's timeouts end each
+                call. ``asyncio.timeout`` ends that too, but without an answer.
 
         Returns:
             The backup, which is READY.

@@ -85,7 +85,10 @@ def _describe(schema: dict[str, Any], model: type[BaseModel]) -> None:
 
     # Of a subclass there may be no source.
     ours = next(each for each in model.__mro__ if each.__module__ == __name__)
-    [source] = ast.parse(getsource(ours)).body
+    try:
+        [source] = ast.parse(getsource(ours)).body
+    except OSError:  # an application that is shipped without sources
+        return
     for statement, after in pairwise(source.body if isinstance(source, ast.ClassDef) else ()):
         match statement, after:
             case ast.AnnAssign(target=ast.Name(name)), ast.Expr(ast.Constant(str(docstring))):

@@ -1,5 +1,6 @@
 """The JSON schema of `Backup`: open where AWS may add, and true of what the model takes and gives."""
 
+import inspect
 import json
 import re
 import runpy
@@ -124,3 +125,15 @@ def test_a_subclass_has_a_schema() -> None:
     assert properties["BackupId"]["description"] == PUBLISHED["properties"]["BackupId"]["description"]
     assert properties["Owner"]["description"] == "Who pays."
     assert properties["BackupArn"]["description"] == "Its own words."
+
+
+def test_a_schema_without_sources(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An application that is shipped without sources has a schema, without descriptions of the fields."""
+
+    def no_source(_: object) -> str:
+        raise OSError
+
+    monkeypatch.setattr(inspect, "getsource", no_source)
+    properties = Backup.model_json_schema()["properties"]
+    assert properties["BackupId"]["type"] == "string"
+    assert "description" not in properties["BackupId"]

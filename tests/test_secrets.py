@@ -127,6 +127,12 @@ def test_the_rest_is_kept(raw_server: RawServer) -> None:
         ("http://u:a'pw@host/", "http://***@host/"),
         ("http://u:a pw@host/", "http://***@host/"),
         ("http://u:a/p#w?x@host/", "http://***@host/"),
+        ('http://u:12"34@host/', "http://***@host/"),
+        ('"http://host:80" and a@b', None),
+        (
+            "'p\"w' does not appear to be an IPv4 or IPv6 address",
+            "*** does not appear to be an IPv4 or IPv6 address",
+        ),
         ("Failed to parse: 'u:pw' is not a valid host", "Failed to parse: *** is not a valid host"),
         ("cast to integer value as 'pw'", "cast to integer value as ***"),
         ("Authorization: Bearer abc", "Authorization: ***"),

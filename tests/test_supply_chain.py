@@ -31,7 +31,7 @@ def test_dependencies_async_or_not_are_listed_with_their_licences() -> None:
         here = {row for row in here if not row.endswith(of_async)}
         listed = {row for row in listed if not row.endswith(of_async)}
     assert len(here) > 10
-    assert here == listed, "make licences"
+    assert here <= listed, "make licences"
 
 
 def test_actions_are_pinned_to_one_commit_each() -> None:

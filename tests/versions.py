@@ -13,8 +13,8 @@ ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs/reference/versions.md"
 NEWEST = ""
 COMBINATIONS = (
-    {"boto3": "1.35.0", "botocore": "1.35.0", "pydantic": "2.7.0"},
-    {"boto3": "1.35.0", "botocore": "1.35.0", "pydantic": NEWEST},
+    {"boto3": "1.34.136", "botocore": "1.34.136", "pydantic": "2.7.0"},
+    {"boto3": "1.34.136", "botocore": "1.34.136", "pydantic": NEWEST},
     {"boto3": "1.38.0", "botocore": "1.38.0", "pydantic": NEWEST},
     {"boto3": "1.41.0", "botocore": "1.41.0", "pydantic": NEWEST},
     {"boto3": NEWEST, "pydantic": "2.7.0"},

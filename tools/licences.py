@@ -61,7 +61,7 @@ def rows(path: list[str]) -> dict[str, str]:
     table: dict[str, str] = {}
     for extra, what in COMES_WITH.items():
         for name, terms in sorted(brought(extra, path).items()):
-            table.setdefault(name, f"| {name} | {terms} | {what} |")
+            table.setdefault(name, f"| `{name}` | {terms} | {what} |")
     return table
 
 

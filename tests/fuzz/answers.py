@@ -296,13 +296,22 @@ class _WireService(Service):
     def expect(self, request: Any, event_name: str, **_: Any) -> None:
         """Before boto3 connects: this is the answer that it will find."""
         self._coming = self.next(request)
-        refusal = re.match(rb"HTTP/1\.[01] [34]\d\d", self._coming)
+        refusal = 300 <= _status(self._coming) < 500
         operation = event_name.rpartition(".")[2]
         self.tries.append(Try(operation, 400 if refusal else 0, was_sent=True))
 
     def end(self) -> None:
         for theirs in self._open:
             theirs.close()
+
+
+def _status(answer: bytes) -> int:
+    """The status as http.client reads it, to which any HTTP/1.x is one, and any white space; 0 for none."""
+    try:
+        version, status = answer.partition(b"\n")[0].decode("latin-1").split(None, 2)[:2]
+        return int(status) if version.startswith("HTTP/1.") else 0
+    except ValueError:
+        return 0
 
 
 @cache

@@ -46,9 +46,8 @@ def request(data: bytes) -> None:
         return
     with _connected(service) as connection:
         received, was_reset = _converse(connection, sent, way)
-    if way == "c":
-        _let_it_end(service)
-    else:
+    _let_it_end(service)
+    if way != "c":
         answers = _answers(received)
         good = [each for each in answers if each == 200]
         done = [each for each in service.requests[since:] if each.done]
@@ -59,6 +58,7 @@ def request(data: bytes) -> None:
             len(done) <= len(deserving), f"{len(done)} carried out, and {len(deserving)} requests deserve it"
         )
     _ask_after(service)
+    _let_it_end(service)
 
 
 def _connected(service: LocalCloudHsm) -> socket.socket:
