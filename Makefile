@@ -128,13 +128,14 @@ bench: .venv-bench/done .venv-aws/done
 	.venv-bench/bin/python -m benchmarks.run
 
 .venv-bench/done: pyproject.toml $(wildcard cloudhsm_restore/*.py)
-	for name in bench bench-async peer-validator peer-dataclass; do \
+	for name in bench bench-async peer-capo peer-validator peer-dataclass; do \
 		test -x .venv-$$name/bin/python || $(PYTHON) -m venv .venv-$$name; \
 	done
 	.venv-bench/bin/python $(PIP_INSTALL) --force-reinstall --no-deps .
 	.venv-bench/bin/python $(PIP_INSTALL) '.[cli]' pyperf
 	.venv-bench-async/bin/python $(PIP_INSTALL) --force-reinstall --no-deps .
 	.venv-bench-async/bin/python $(PIP_INSTALL) '.[async]' pyperf
+	.venv-peer-capo/bin/python $(PIP_INSTALL) capo-cloudhsm-v2
 	.venv-peer-validator/bin/python $(PIP_INSTALL) aws-resource-validator-cloudhsmv2 pyperf
 	.venv-peer-dataclass/bin/python $(PIP_INSTALL) boto3-dataclass-cloudhsmv2 pyperf
 	touch $@

@@ -26,6 +26,7 @@ PROGRAMS = ROOT / "benchmarks/programs"
 PAGE = ROOT / "docs/explanation/speed.md"
 BENCH, ASYNC = ROOT / ".venv-bench/bin/python", ROOT / ".venv-bench-async/bin/python"
 AWS = ROOT / ".venv-aws/bin/aws"
+CAPO = ROOT / ".venv-peer-capo/bin/python"
 PEERS = {
     "aws-resource-validator-cloudhsmv2": ROOT / ".venv-peer-validator/bin/python",
     "boto3-dataclass-cloudhsmv2": ROOT / ".venv-peer-dataclass/bin/python",
@@ -51,6 +52,8 @@ def fixed_service() -> Iterator[dict[str, str]]:
             url = f"http://127.0.0.1:{process.stdout.readline().strip()}"
             yield CLEAN | {
                 "AWS_ENDPOINT_URL_CLOUDHSM_V2": url,
+                "AWS_ENDPOINT_URL": url,  # capo-cloudhsm-v2 reads these two
+                "AWS_REGION": "us-east-1",
                 "AWS_DEFAULT_REGION": "us-east-1",
                 "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
                 "AWS_SECRET_ACCESS_KEY": "secret",
@@ -148,6 +151,7 @@ def table() -> Iterator[tuple[str, str, str, str]]:
                 "import": program("import_ours"),
                 "three models": program("import_pydantic"),
                 "interpreter": [str(BENCH), "-c", "pass"],
+                "capo": [str(CAPO), str(PROGRAMS / "restore_capo.py")],
                 "aws": [str(AWS), "cloudhsmv2", "restore-backup", "--backup-id", "backup-a2b3c4d5e6f"],
             },
             environment, "--warmup", "2", "--runs", "10",
@@ -161,6 +165,7 @@ def table() -> Iterator[tuple[str, str, str, str]]:
         )
         yield "the same", "boto3 alone", compared(start, "ours", "boto3"), ""
         yield "the same", "AWS CLI", compared(start, "ours", "aws"), "≤ 0.85"
+        yield "the same", "capo-cloudhsm-v2", compared(start, "ours", "capo"), ""
         yield (
             "`import`, models and exceptions",
             "pydantic and three empty models",
