@@ -1,13 +1,14 @@
 """`make versions`: the whole suite with the oldest versions that are supported, the newest, and some between.
 
 Each combination gets an environment of its own in ``.venv-versions``. What came of it is written into
-docs/reference/versions.md.
+docs/reference/versions.md. A Python that this machine does not have is left out.
 """
 
 import re
 import subprocess
 import sys
 from pathlib import Path
+from shutil import which
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs/reference/versions.md"
@@ -24,14 +25,15 @@ COMBINATIONS = (
     {"aiobotocore": "3.0.0", "pydantic": "2.7.0"},
     {"aiobotocore": "3.5.0", "pydantic": NEWEST},
     {"aiobotocore": NEWEST, "pydantic": NEWEST},
+    *({"python": version, "boto3": NEWEST, "pydantic": NEWEST} for version in ("3.12", "3.13", "3.14")),
 )
 SHOWN = ("boto3", "botocore", "aiobotocore", "pydantic")
 
 
-def tried(number: int, wanted: dict[str, str]) -> str:
+def tried(number: int, interpreter: str, wanted: dict[str, str]) -> str:
     """The row of the table for one combination."""
     folder = ROOT / f".venv-versions/{number}"
-    subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+    subprocess.run([interpreter, "-m", "venv", "--clear", folder], check=True)
     python = str(folder / "bin/python")
     with_async = "aiobotocore" in wanted
     subprocess.run(
@@ -43,6 +45,7 @@ def tried(number: int, wanted: dict[str, str]) -> str:
     listed = subprocess.run(
         [python, "-m", "pip", "list", "--format=freeze"], check=True, capture_output=True, text=True
     ).stdout
+    version = subprocess.run([python, "-V"], check=True, capture_output=True, text=True).stdout.split()[1]
     have = dict(re.findall(r"^([\w-]+)==(\S+)$", listed, re.MULTILINE))
     which = ["-k", "async or aio"] if with_async else []
     run = subprocess.run(
@@ -57,16 +60,21 @@ def tried(number: int, wanted: dict[str, str]) -> str:
     if run.returncode:
         print(run.stdout[-3000:])
     verdict = "pass" if run.returncode == 0 else "**fail**"
-    return " | ".join([*(have.get(name, "-") for name in SHOWN), f"{verdict}: {counts}"])
+    return " | ".join([version, *(have.get(name, "-") for name in SHOWN), f"{verdict}: {counts}"])
 
 
 def main() -> int:
     """Try them all, and write the table."""
-    python = ".".join(map(str, sys.version_info[:3]))
     rows = [f"| Python | {' | '.join(SHOWN)} | the suite |", f"|{' --- |' * (len(SHOWN) + 2)}"]
-    for number, wanted in enumerate(COMBINATIONS):
-        rows.append(f"| {python} | {tried(number, wanted)} |")
-        print(rows[-1], flush=True)
+    for number, combination in enumerate(COMBINATIONS):
+        wanted = dict(combination)
+        interpreter = which(f"python{wanted.pop('python')}") if "python" in wanted else sys.executable
+        if (
+            interpreter
+            and not subprocess.run([interpreter, "-V"], capture_output=True, check=False).returncode
+        ):
+            rows.append(f"| {tried(number, interpreter, wanted)} |")
+            print(rows[-1], flush=True)
     text = PAGE.read_text(encoding="utf-8")
     before, rest = text.split("<!-- tried -->\n")
     _, after = rest.split("<!-- end -->\n")
