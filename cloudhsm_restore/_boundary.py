@@ -16,18 +16,17 @@ remembers whether any try may have restored the backup without an answer that sa
 import logging
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from functools import lru_cache
-from inspect import iscoroutinefunction
 from itertools import pairwise
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Self, TypeGuard, cast
-from urllib.parse import urlsplit
+from typing import Any, Final, Literal, Protocol, Self, TypeGuard, cast
 
 import botocore.exceptions as boto
 from pydantic import ValidationError
 
+from ._secrets import redacted
 from ._version import __version__
 from .exceptions import (
     ApiError,
@@ -45,10 +44,6 @@ from .exceptions import (
 )
 from .models import Backup
 
-if TYPE_CHECKING:
-    from botocore.config import Config
-
-
 logger: Final = logging.getLogger("cloudhsm_restore")
 logger.addHandler(logging.NullHandler())
 
@@ -63,7 +58,6 @@ _FAILURES: Final[tuple[tuple[type[Exception], type[RestoreError]], ...]] = (
     (boto.ResponseStreamingError, ConnectionLostError),
     (boto.IncompleteReadError, ConnectionLostError),
     (boto.HTTPClientError, TransportError),
-    (boto.ConnectionError, ConnectError),
     (boto.ChecksumError, UnexpectedResponseError),
     (boto.ParamValidationError, ParameterError),
     (boto.BotoCoreError, ConfigurationError),
@@ -86,6 +80,14 @@ _PREPARING: Final = frozenset(
     }
 )  # fmt: skip
 
+_TRANSPORT: Final = frozenset(
+    {
+        "aiobotocore", "aiohappyeyeballs", "aiohttp", "anyio", "asyncio", "botocore", "http", "httpcore",
+        "httpx", "socket", "ssl", "urllib3",
+    }
+)  # fmt: skip
+"""Where these functions are; who raises an exception elsewhere says with its class what happened."""
+
 # What an HTTPClientError is by the name of the exception inside, of aiohttp for one. First row again.
 _INSIDE: Final[Mapping[str, type[RestoreError]]] = {
     "RedirectClientError": UnexpectedResponseError,
@@ -94,15 +96,19 @@ _INSIDE: Final[Mapping[str, type[RestoreError]]] = {
 }
 
 _SERVER_ERROR: Final = 500
+_SHOWN: Final = 4096  # of a body that is no answer, in bytes
 
 
 @lru_cache(maxsize=256)
 def _code_key(code: str) -> str:
-    return re.sub(r"^CloudHsm|(Exception|Error)$", "", code)
+    return re.sub(r"^CloudHsm|(Exception|Error)+$", "", code)
 
 
 _API_ERRORS: Final[Mapping[str, type[ApiError]]] = {
-    _code_key(code): cls for cls in ApiError.__subclasses__() for code in cls.codes
+    _code_key(code): cls
+    for cls in ApiError.__subclasses__()
+    if cls.__module__ == ApiError.__module__  # and not an application's own
+    for code in cls.codes
 }
 
 
@@ -114,8 +120,12 @@ def failure(error: Exception, operation: Operation | None, backup_id: str | None
     if isinstance(error, RestoreError | boto.StubResponseError):
         return None
     if isinstance(error, boto.ClientError):
-        if operation is None or error.operation_name != operation:
-            return None if _is_the_users(error) else _no_credentials(error, operation, backup_id)
+        if operation is not None and _names(operation, error.operation_name):
+            return api_error(error.response, operation, backup_id)
+        if _is_the_users(error):
+            return None
+        if operation is None or _seeks_credentials(error):
+            return _no_credentials(error, operation, backup_id)
         return api_error(error.response, operation, backup_id)
     cls = _class_of(error, making_a_client=operation is None)
     if cls is None:
@@ -123,12 +133,16 @@ def failure(error: Exception, operation: Operation | None, backup_id: str | None
     said = redacted(str(error))
     if cls is UnexpectedResponseError:
         said = f"the answer cannot be read ({type(error).__name__}: {said})"
-    return cls(said, operation=operation, backup_id=backup_id)
+    retryable = None
+    if isinstance(error, boto.HTTPClientError | boto.ConnectionError) and _seeks_credentials(error):
+        said, retryable = f"no credentials could be had ({said})", True
+    return cls(said, operation=operation, backup_id=backup_id, retryable=retryable)
 
 
 def api_error(response: Mapping[str, Any], operation: str, backup_id: str | None) -> ApiError:
     """Our exception for an answer that is an error."""
-    return _api_error_class(response)(redacted(response), operation, backup_id=backup_id)
+    retryable = _has_failed(response) or None
+    return _api_error_class(response)(redacted(response), operation, backup_id=backup_id, retryable=retryable)
 
 
 def _api_error_class(response: Mapping[str, Any]) -> type[ApiError]:
@@ -140,7 +154,8 @@ def _api_error_class(response: Mapping[str, Any]) -> type[ApiError]:
 def _has_failed(response: Mapping[str, Any]) -> bool:
     """Whether the HTTP status says that it is the service's own fault."""
     metadata: Mapping[str, Any] = response.get("ResponseMetadata") or {}
-    return (metadata.get("HTTPStatusCode") or 0) >= _SERVER_ERROR
+    status: object = metadata.get("HTTPStatusCode")
+    return isinstance(status, int) and status >= _SERVER_ERROR
 
 
 def leaves_doubt(error: RestoreError) -> bool:
@@ -153,7 +168,6 @@ def leaves_doubt(error: RestoreError) -> bool:
 def _no_credentials(
     error: boto.ClientError, operation: Operation | None, backup_id: str | None
 ) -> ConfigurationError:
-    # Another operation's error within our call is botocore's search for credentials, such as AssumeRole.
     cause = api_error(error.response, error.operation_name, None)
     return ConfigurationError(
         f"no credentials could be had, {error.operation_name} failed with {cause.code}: {cause.message}",
@@ -164,30 +178,38 @@ def _no_credentials(
 
 
 def _class_of(error: Exception, *, making_a_client: bool) -> type[RestoreError] | None:
+    if _seeks_credentials(error) and not _is_the_users(error):
+        return ConfigurationError
     if type(error) is boto.HTTPClientError or isinstance(error, boto.ConnectionError):
         return _transport_failure(error)
     for theirs, ours in _FAILURES:
         if isinstance(error, theirs):
             return ours
+    from botocore.parsers import ResponseParserError  # boto3 imports it with its first client
+
+    if isinstance(error, ResponseParserError):
+        return UnexpectedResponseError
     # A bare ValueError, KeyError, ... means something only by where in botocore it comes from.
     if _is_the_users(error):
         return None
-    modules = [module for module, _ in _frames(error)]
-    if making_a_client and any("botocore." in module for module in modules):
+    if making_a_client and any("botocore." in module for module, _ in _frames(error)):
         return ConfigurationError
-    if any(module.endswith(("botocore.signers", "botocore.credentials")) for module in modules):
-        return ConfigurationError
-    reading = (
-        "botocore.endpoint",
-        "botocore.errorfactory",
-    )  # the second: which class an error code stands for
-    return UnexpectedResponseError if any(module.endswith(reading) for module in modules) else None
+    # The second tells which class an error code stands for.
+    reading = _passes(error, "botocore.endpoint", "botocore.errorfactory")
+    return UnexpectedResponseError if reading else None
 
 
 def _transport_failure(error: boto.HTTPClientError | boto.ConnectionError) -> type[RestoreError]:
     """Sent or not? Where nothing proves that it was not, it was."""
+    if isinstance(error, boto.ConnectTimeoutError):
+        return ConnectError
     links = [link for link in _chain(error) if link is not error]
-    functions = {function for link in links for _, function in _frames(link)}
+    functions = {
+        function
+        for link in links
+        for module, function in _frames(link)
+        if module.partition(".")[0] in _TRANSPORT
+    }
     if functions & _CONNECTING:
         # Before the handshake only a certificate file can fail.
         no_file = "ssl_wrap_socket" in functions and "do_handshake" not in functions
@@ -200,6 +222,30 @@ def _transport_failure(error: boto.HTTPClientError | boto.ConnectionError) -> ty
     return ConfigurationError if functions & _PREPARING else TransportError
 
 
+def _redact(error: BaseException, ours: RestoreError | None) -> None:
+    """Mask the secrets in what an exception of botocore, or below it, shows and carries."""
+    error.args = tuple(redacted(arg) if isinstance(arg, str | bytes) else arg for arg in error.args)
+    for name, item in vars(error).items():
+        if isinstance(item, str | bytes):
+            vars(error)[name] = redacted(item)  # the line of a BadStatusLine, for one
+    if isinstance(error, boto.HTTPClientError):
+        setattr(error, "request", None)  # it has the headers  # noqa: B010  (its stubs do not know it)
+    if isinstance(error, boto.BotoCoreError):
+        error.kwargs = redacted({name: item for name, item in error.kwargs.items() if name != "request"})
+    elif isinstance(error, boto.ClientError):
+        error.response = ours.response if isinstance(ours, ApiError) else redacted(error.response)
+
+
+def _seeks_credentials(error: Exception) -> bool:
+    """Whether it comes out of botocore's search for credentials, which asks other services, such as STS."""
+    return _passes(error, "botocore.credentials", "botocore.signers", "botocore.tokens")
+
+
+def _names(operation: str, name: str) -> bool:
+    """Whether this is the operation's name, also as the AWS CLI and as boto3's methods spell it."""
+    return name == operation or re.sub("[-_]", "", name).lower() == operation.lower()
+
+
 def _is_the_users(error: Exception) -> bool:
     """Whether it comes out of an event handler that is not botocore's."""
     modules = [module for module, _ in _frames(error)]
@@ -210,6 +256,11 @@ def _is_the_users(error: Exception) -> bool:
     return not below.startswith(("botocore.", "aiobotocore."))
 
 
+def _passes(error: BaseException, *modules: str) -> bool:
+    """Whether it comes through one of these modules, or through aiobotocore's of that name."""
+    return any(module.endswith(modules) for module, _ in _frames(error))
+
+
 def _frames(error: BaseException) -> Iterator[tuple[str, str]]:
     traceback = error.__traceback__
     while traceback is not None:
@@ -218,19 +269,21 @@ def _frames(error: BaseException) -> Iterator[tuple[str, str]]:
         traceback = traceback.tb_next
 
 
+def _said_to_come_from(link: BaseException) -> tuple[object, ...]:
+    return (link.__cause__, getattr(link, "kwargs", {}).get("error"), *link.args)
+
+
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """The exception and all that it says it came from.
 
     Not its ``__context__``, which may be what the caller was just handling when it called us.
     """
-    return _linked(
-        error, set(), lambda link: (link.__cause__, getattr(link, "kwargs", {}).get("error"), *link.args)
-    )
+    return _linked(error, set(), _said_to_come_from)
 
 
 def _shown(error: BaseException, handled: BaseException | None) -> Iterator[BaseException]:
-    """All whose text a traceback of the exception shows, but for what was handled before the call."""
-    return _linked(error, {id(handled)}, lambda link: (link.__cause__, link.__context__))
+    """The exception and all that a traceback of it shows, but for what the caller was just handling."""
+    return _linked(error, {id(handled)}, lambda link: (link.__context__, *_said_to_come_from(link)))
 
 
 def _linked(
@@ -269,11 +322,12 @@ def parse_backup(raw: object) -> Backup:
 class Call:
     """One operation, asked of botocore once. Both clients run their I/O inside of it."""
 
-    __slots__ = ("_doubt", "_handled", "_outer", "_tries", "backup_id", "operation")
+    __slots__ = ("_answer", "_doubt", "_handled", "_outer", "_tries", "backup_id", "operation")
 
     def __init__(self, operation: Operation | None, backup_id: str | None = None) -> None:
         self.operation: Final = operation
         self.backup_id: Final = backup_id
+        self._answer: Mapping[str, Any] | None = None
         self._doubt = False
         self._tries = 0
 
@@ -301,16 +355,22 @@ class Call:
         ours = failure(error, self.operation, self.backup_id)
         if ours is None:
             return
+        if isinstance(ours, UnexpectedResponseError):
+            self._show_answer(ours)
         if self.operation == "RestoreBackup":
             # A try that the event did not show (another transport, a mock) is one that we know nothing of.
             unseen = isinstance(ours, ApiError) and ours.attempts > max(self._tries, 1)
             ours.outcome_unknown = self._doubt or unseen or leaves_doubt(ours)
-        for link in {*_chain(error), *_shown(error, self._handled)}:
+        for link in _shown(error, self._handled):
             _redact(link, ours if link is error else None)
         try:
             raise ours from error
         finally:
             del ours, error  # a cycle through this frame would keep the connection until the next collection
+
+    def answered(self, answer: Mapping[str, Any]) -> None:
+        """Take note of what came over the wire, before botocore reads it; `watch` sees to it."""
+        self._answer = answer
 
     def tried(self, parsed_response: object, exception: Exception | None) -> None:
         """Take note of one of botocore's tries; `watch` sees to it that this is called for each."""
@@ -354,13 +414,30 @@ class Call:
             raise self._unexpected(str(error), response) from error.__cause__
 
     def _unexpected(self, what: str, response: object) -> UnexpectedResponseError:
-        return UnexpectedResponseError(
+        error = UnexpectedResponseError(
             f"the answer cannot be used: {redacted(what)}",
             response=redacted(response),
             operation=self.operation,
             backup_id=self.backup_id,
             outcome_unknown=self.operation == "RestoreBackup",
         )
+        self._show_answer(error)
+        return error
+
+    def _show_answer(self, error: UnexpectedResponseError) -> None:
+        if self._answer is None:
+            return
+        error.body = redacted(self._answer["body"][:_SHOWN].decode(errors="replace"))
+        if error.body:
+            error.args = (f"{error.args[0]}; it begins with {error.body[:60]!r}",)
+        if error.response is None:
+            headers = {name.lower(): value for name, value in self._answer["headers"].items()}
+            metadata = {
+                "RequestId": headers.get("x-amzn-requestid"),
+                "HTTPStatusCode": self._answer["status_code"],
+                "HTTPHeaders": redacted(headers),
+            }
+            error.response = {"ResponseMetadata": metadata}
 
 
 def _request_id(response: object) -> str | None:
@@ -404,12 +481,14 @@ _under_way: ContextVar[Call | None] = ContextVar("cloudhsm_restore_call", defaul
 class _Events(Protocol):
     def register_first(self, event_name: str, handler: Any, unique_id: Any = None) -> None: ...
 
+    def register_last(self, event_name: str, handler: Any, unique_id: Any = None) -> None: ...
+
 
 def watch(events: _Events) -> None:
-    """Listen to every try of RestoreBackup that a client makes, given its ``meta.events``."""
-    events.register_first(
-        "response-received.cloudhsm-v2.RestoreBackup", _on_response_received, unique_id="cloudhsm-restore"
-    )
+    """Listen to what a client sends and gets, given its ``meta.events``."""
+    restoring = "response-received.cloudhsm-v2.RestoreBackup"
+    events.register_first(restoring, _on_response_received, unique_id="cloudhsm-restore-tries")
+    events.register_first("before-parse.cloudhsm-v2", _on_before_parse, unique_id="cloudhsm-restore-answers")
 
 
 def _on_response_received(
@@ -420,185 +499,20 @@ def _on_response_received(
         call.tried(parsed_response, exception)
 
 
-# --- Secrets ---
-
-_NAMES: Final = (
-    r"(?:security|session)[ _-]?token|secret(?:[ _-]?access)?[ _-]?key|password|authorization|signature"
-)
-# Flags, pattern, mask. They are compiled when the first is needed, which few processes come to.
-_SECRETS: Final = (
-    (re.NOFLAG, r"(?<=//)[^/\s'\"]+@", "***@"),
-    # A password with a character in it that should have been escaped; but host:port/path is none.
-    (re.NOFLAG, r"(?<=//)[^/\s:@'\"]*:(?!\d+(?:[/?#\s]|['\"](?![^\s@]*@)|$))[^@\n]*@", "***@"),
-    (
-        re.NOFLAG,
-        r"(Failed to parse: |as integer value: |to integer value as )(?:'[^']*'|\S+)",
-        r"\1***",
-    ),
-    (re.DOTALL, r"(['\"]).*\1(?= does not appear to be an IP)", "***"),  # what stands in brackets in a URL
-    (re.DOTALL, r"(Invalid header value )(b?'.*'|b?\".*\")", r"\1***"),
-    (
-        re.IGNORECASE,
-        rf"({_NAMES})(['\"]?\s*[:=>]\s*(?:b?['\"])?)(?:(?:basic|bearer|digest)\s+)?[^\s'\",;&<]+",
-        r"\1\2***",
-    ),
-)
-_HINTS: Final = (
-    "//",
-    "parse",
-    "integer",
-    "appear",
-    "header",
-    "token",
-    "key",
-    "password",
-    "authorization",
-    "signature",
-)
-"""None of the patterns fits where there is none of these, and to look for them is faster by far."""
+def _on_before_parse(response_dict: Mapping[str, Any], **_: object) -> None:
+    call = _under_way.get()
+    if call is not None:
+        call.answered(response_dict)
 
 
-@lru_cache(maxsize=256)
-def _is_secret(key: str) -> bool:
-    return re.search(_NAMES, key, re.IGNORECASE) is not None
+def identify(events: _Events) -> None:
+    """Add this library's name to the user agent of all that a client sends, so that CloudTrail shows it."""
+    # Not by a Config, which is the user's; and last, for botocore itself writes the header so late.
+    events.register_last(
+        "request-created.cloudhsm-v2", _on_request_created, unique_id="cloudhsm-restore-name"
+    )
 
 
-def redacted(value: Any) -> Any:
-    """The same value with the secrets in its strings masked.
-
-    They get there when a URL carries a password, when a token that cannot be a header is quoted, and when
-    AWS answers a bad signature with the request that it saw, security token included.
-    """
-    if isinstance(value, str):
-        if any(map(value.lower().__contains__, _HINTS)):
-            for flags, pattern, mask in _SECRETS:
-                value = re.sub(pattern, mask, value, flags=flags)
-        return value
-    if isinstance(value, bytes):
-        return redacted(value.decode("latin-1")).encode("latin-1")
-    if _is_dict(value):
-        return {
-            key: "***" if isinstance(item, str) and _is_secret(str(key)) else redacted(item)
-            for key, item in value.items()
-        }
-    if isinstance(value, list):
-        return [redacted(item) for item in cast("list[object]", value)]
-    return value
-
-
-def _redact(error: BaseException, ours: RestoreError | None) -> None:
-    """Mask the secrets in what an exception of botocore, or below it, shows and carries."""
-    error.args = tuple(redacted(arg) if isinstance(arg, str | bytes) else arg for arg in error.args)
-    for name, item in vars(error).items():
-        if isinstance(item, str | bytes):
-            vars(error)[name] = redacted(item)  # the line of a BadStatusLine, for one
-    if isinstance(error, boto.HTTPClientError):
-        setattr(error, "request", None)  # it has the headers  # noqa: B010  (its stubs do not know it)
-    if isinstance(error, boto.BotoCoreError):
-        error.kwargs = redacted({name: item for name, item in error.kwargs.items() if name != "request"})
-    elif isinstance(error, boto.ClientError):
-        error.response = ours.response if isinstance(ours, ApiError) else redacted(error.response)
-
-
-# --- Arguments ---
-
-
-def check_backup_id(backup_id: object, operation: Operation | None) -> str:
-    """``backup_id`` itself if it can be one. Whether it is one, the service decides."""
-    if not isinstance(backup_id, str):
-        hint = ": use its backup_id" if isinstance(backup_id, Backup) else ""
-        wrong = f"backup_id must be a string such as 'backup-...', not {type(backup_id).__name__}{hint}"
-        raise ParameterError(wrong, operation=operation)
-    if not backup_id.strip():
-        wrong = "backup_id must be the ID of a backup such as 'backup-...', and it is empty"
-    elif backup_id.strip().startswith("arn:"):
-        wrong = (
-            f"backup_id must be the ID of a backup, not its ARN: use {backup_id.strip().rpartition('/')[2]!r}"
-        )
-    elif backup_id != backup_id.strip():
-        wrong = f"backup_id has white space around it: use {backup_id.strip()!r}"
-    else:
-        return backup_id
-    raise ParameterError(wrong, operation=operation, backup_id=backup_id)
-
-
-def describe_requests(
-    *,
-    states: Iterable[str] = (),
-    cluster_ids: Iterable[str] = (),
-    backup_ids: Iterable[str] = (),
-    source_backup_ids: Iterable[str] = (),
-    never_expires: object = None,
-) -> list[dict[str, Any]]:
-    """The parameters of the DescribeBackups calls that these filters take: one for each state.
-
-    The live service honours one state per call, although ``states`` is a list (Cloud Custodian, pull
-    request 9721).
-    """
-    if not isinstance(never_expires, bool | None):
-        raise _parameter_error(f"never_expires must be True, False or None, not {never_expires!r}")
-    filters = {
-        "clusterIds": _strings("cluster_ids", cluster_ids),
-        "backupIds": _strings("backup_ids", backup_ids),
-        "sourceBackupIds": _strings("source_backup_ids", source_backup_ids),
-        "neverExpires": [] if never_expires is None else [str(never_expires).lower()],
-    }
-    filters = {key: values for key, values in filters.items() if values}
-    requests = [filters | {"states": [state]} for state in dict.fromkeys(_strings("states", states))]
-    return [{"Filters": request} if request else {} for request in requests or [filters]]
-
-
-def _strings(name: str, values: object) -> list[str]:
-    if isinstance(values, str) or not isinstance(values, Iterable):
-        raise _parameter_error(f"{name} must be several strings, such as a list, not {values!r}")
-    strings: list[str] = []
-    for value in cast("Iterable[object]", values):  # an Iterable says nothing of what is in it
-        if not isinstance(value, str) or not value.strip():
-            raise _parameter_error(f"{name} must hold strings that are not empty, not {value!r}")
-        strings.append(str(value))
-    return strings
-
-
-def _parameter_error(what: str) -> ParameterError:
-    return ParameterError(what, operation="DescribeBackups")
-
-
-class UntypedClient(Protocol):
-    """What pyright makes of ``boto3.client()`` without boto3-stubs: anything may be a method."""
-
-    def __getattr__(self, item: str, /) -> Any: ...
-
-
-def check_client(client: object, *others: object, asynchronous: bool) -> Any:
-    """``client``, if it can be the client to wrap and nothing is given that it has already; or raise."""
-    if any(other is not None for other in others):
-        raise TypeError("client is complete: give either it or session, region_name, endpoint_url and config")
-    library = "an aiobotocore" if asynchronous else "a boto3"
-    fits = hasattr(client, "restore_backup") and hasattr(client, "meta")
-    if not fits or iscoroutinefunction(getattr(client, "close", None)) is not asynchronous:
-        raise TypeError(f"client must be {library} cloudhsmv2 client, not {type(client).__name__}")
-    return client
-
-
-def identified(config: "Config | None") -> "Config":
-    """``config``, and in the user agent this library's name, so that CloudTrail shows it."""
-    from botocore.config import Config
-
-    theirs = config or Config()
-    said = getattr(theirs, "user_agent_extra", None)
+def _on_request_created(request: Any, **_: object) -> None:
     name = f"cloudhsm-restore/{__version__}"
-    return theirs.merge(Config(user_agent_extra=f"{said} {name}" if said else name))
-
-
-def pool_size(config: object) -> int:
-    """How many connections a client keeps, given its ``meta.config``."""
-    return getattr(config, "max_pool_connections", 10)
-
-
-def check_endpoint(endpoint_url: str) -> None:
-    """Raise for a port that botocore would trip over only later, while it signs a request."""
-    try:
-        _ = urlsplit(endpoint_url).port
-    except ValueError:  # which quotes what it took for a port, a password perhaps
-        what = f"endpoint_url {redacted(endpoint_url)!r} has a port that cannot be one"
-        raise ConfigurationError(what) from None
+    request.headers.replace_header("User-Agent", f"{request.headers['User-Agent']} {name}")

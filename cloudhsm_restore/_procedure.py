@@ -26,18 +26,16 @@ A doubt, once there, ends only with READY: a request whose answer was lost may s
 DescribeBackups has said PENDING_DELETION.
 """
 
-import math
-import sys
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import uniform
 from typing import Final, NamedTuple
 
-from ._boundary import logger, redacted
+from ._boundary import logger
+from ._secrets import redacted
 from .exceptions import (
     InvalidRequestError,
     NotRestorableError,
-    ParameterError,
     ResourceNotFoundError,
     RestoreError,
     ThrottlingError,
@@ -138,26 +136,6 @@ def log_settled(backup: Backup, because: RestoreError | None) -> None:
         )
 
 
-def check_options(never_expires: object, timeout: object) -> None:
-    """Raise for options of a restore that cannot be used."""
-    if not isinstance(never_expires, bool | None):
-        raise ParameterError(f"never_expires must be True, False or None, not {never_expires!r}")
-    if (
-        isinstance(timeout, bool)
-        or not isinstance(timeout, int | float)
-        or not (0 <= timeout <= sys.float_info.max or timeout == math.inf)
-    ):
-        raise ParameterError(f"timeout must be a number of seconds, 0 or more, not {str(timeout)[:20]!r}")
-
-
-def check_many(backup_ids: object, max_workers: object) -> None:
-    """Raise for arguments of ``restore_backups`` that no backup ID can make good."""
-    if isinstance(max_workers, bool) or not isinstance(max_workers, int) or max_workers < 1:
-        raise ParameterError(f"max_workers must be a whole number, 1 or more, not {max_workers!r}")
-    if isinstance(backup_ids, str | bytes) or not isinstance(backup_ids, Iterable | AsyncIterable):
-        raise ParameterError(f"backup_ids must be several IDs, such as a list, not {backup_ids!r}")
-
-
 class Throttle:
     """What restores that share a client share: one that is throttled holds all of them."""
 
@@ -219,7 +197,8 @@ class Restoring:
             undone = self._is_ready or isinstance(step, Restore)
             self._doubt = self._doubt or (undone and outcome.backup_state is not BackupState.READY)
             self._seen, self._error, self._open = outcome, None, None
-            self._exempted = self._exempted or isinstance(step, Exempt)
+            if isinstance(step, Exempt):
+                self._exempted = outcome.never_expires in (None, self._never_expires)
             return self._after_answer(step, outcome, now)
         if outcome is not None:
             self._error, self._doubt = outcome, self._doubt or outcome.outcome_unknown
@@ -244,7 +223,8 @@ class Restoring:
             return backup
         if self._refusal is not None:
             raise self._ended(self._refusal)
-        return Exempt(self._never_expires)
+        exempt = Exempt(self._never_expires)
+        return self._wait(exempt, now) if isinstance(step, Exempt) else exempt
 
     def _after_error(self, step: Request, error: RestoreError, now: float) -> Step:
         if isinstance(step, Restore):
@@ -275,8 +255,11 @@ class Restoring:
             state = self._seen.backup_state if self._seen else None
             seen = f"its state is {redacted(str(state))}" if state else "its state was never seen"
             last = f", and the last try ended in {type(self._error).__name__}" if self._error else ""
-            what = f"not READY after {self._timeout:g} s: {seen}{last}"
-            timed_out = WaitTimeoutError(what, operation="RestoreBackup", backup_id=self._backup_id)
+            operation, what = "RestoreBackup", f"not READY after {self._timeout:g} s: {seen}{last}"
+            if self._is_ready:
+                operation = "ModifyBackupAttributes"
+                what = f"never_expires is not {self._never_expires} after {self._timeout:g} s{last}"
+            timed_out = WaitTimeoutError(what, operation=operation, backup_id=self._backup_id)
             raise self._ended(timed_out) from self._error
         ceiling = min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(self._waits, 16))
         self._waits += 1

@@ -9,31 +9,18 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, overload
 
-from ._boundary import (
-    Call,
+from ._arguments import (
     UntypedClient,
-    absent,
     check_backup_id,
     check_client,
     check_endpoint,
-    describe_requests,
-    identified,
-    pool_size,
-    watch,
-)
-from ._procedure import (
-    Ask,
-    Exempt,
-    Restore,
-    RestoreResult,
-    Restoring,
-    Step,
-    Throttle,
-    Wait,
     check_many,
     check_options,
-    log_settled,
+    describe_requests,
+    pool_size,
 )
+from ._boundary import Call, absent, identify, watch
+from ._procedure import Ask, Exempt, Restore, RestoreResult, Restoring, Step, Throttle, Wait, log_settled
 from .exceptions import RestoreError
 from .models import Backup, BackupState
 
@@ -108,7 +95,8 @@ class AsyncRestoreClient:
             self._client = checked = check_client(
                 client, session, region_name, endpoint_url, config, asynchronous=True
             )
-            watch(checked.meta.events)
+            if hasattr(checked, "meta"):  # a fake may do without
+                watch(checked.meta.events)
 
     async def restore_backup(self, backup_id: str) -> Backup:
         """Ask once for the backup to be restored, as `RestoreClient.restore_backup` does.
@@ -231,7 +219,7 @@ class AsyncRestoreClient:
             ConfigurationError: no client can be made; raised while iterating.
         """
         check_options(never_expires, timeout)
-        check_many(backup_ids, max_workers)
+        check_many(backup_ids, max_workers, Iterable, AsyncIterable)
         source = backup_ids if isinstance(backup_ids, AsyncIterable) else iter(backup_ids)
         return self._restored(source, never_expires, max_workers, timeout)
 
@@ -326,7 +314,7 @@ class AsyncRestoreClient:
         timeout: float,
     ) -> AsyncGenerator[RestoreResult, None]:
         pace = self._pace()
-        room = asyncio.Semaphore(min(max_workers, pool_size((await self._open()).meta.config)))
+        room = asyncio.Semaphore(min(max_workers, pool_size(await self._open())))
         tasks: set[asyncio.Task[RestoreResult | None]] = set()
         finished: asyncio.Queue[asyncio.Task[RestoreResult | None]] = asyncio.Queue()
 
@@ -419,10 +407,11 @@ async def _make_client(
                     "cloudhsmv2",
                     region_name=region_name,
                     endpoint_url=endpoint_url,
-                    config=identified(config),
+                    config=config,
                 )
             )
             check_endpoint(client.meta.endpoint_url)
+            identify(client.meta.events)
             watch(client.meta.events)
             opened.pop_all()
             return client

@@ -9,31 +9,18 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, overload
 
-from ._boundary import (
-    Call,
+from ._arguments import (
     UntypedClient,
-    absent,
     check_backup_id,
     check_client,
     check_endpoint,
-    describe_requests,
-    identified,
-    pool_size,
-    watch,
-)
-from ._procedure import (
-    Ask,
-    Exempt,
-    Restore,
-    RestoreResult,
-    Restoring,
-    Step,
-    Throttle,
-    Wait,
     check_many,
     check_options,
-    log_settled,
+    describe_requests,
+    pool_size,
 )
+from ._boundary import Call, absent, identify, watch
+from ._procedure import Ask, Exempt, Restore, RestoreResult, Restoring, Step, Throttle, Wait, log_settled
 from .exceptions import RestoreError
 from .models import Backup, BackupState
 
@@ -95,7 +82,8 @@ class RestoreClient:
                 client, session, region_name, endpoint_url, config, asynchronous=False
             )
         self._is_ours = client is None
-        watch(self._client.meta.events)
+        if hasattr(self._client, "meta"):  # a fake may do without
+            watch(self._client.meta.events)
 
     def restore_backup(self, backup_id: str) -> Backup:
         """Ask once for the backup to be restored: one RestoreBackup call, with boto3's own retries.
@@ -236,8 +224,8 @@ class RestoreClient:
             ParameterError: an argument other than a single ID cannot be used; raised at once.
         """
         check_options(never_expires, timeout)
-        check_many(backup_ids, max_workers)
-        workers = min(max_workers, pool_size(self._client.meta.config))
+        check_many(backup_ids, max_workers, Iterable)
+        workers = min(max_workers, pool_size(self._client))
         return self._restored(iter(backup_ids), never_expires, workers, timeout)
 
     def close(self) -> None:
@@ -391,7 +379,8 @@ def _make_client(
             "cloudhsmv2",
             region_name=region_name,
             endpoint_url=endpoint_url,
-            config=identified(config),
+            config=config,
         )
         check_endpoint(client.meta.endpoint_url)
+        identify(client.meta.events)
         return client

@@ -169,13 +169,16 @@ class UnexpectedResponseError(RestoreError):
     retryable = True
 
     response: object
-    """What there was of the answer, as far as boto3 could read it; None where it could read nothing."""
+    """The answer as boto3 read it. Where it could not, its ``ResponseMetadata`` alone, or None."""
+    body: str | None
+    """The beginning of the answer's body, as text; None where none was seen, as with botocore's Stubber."""
 
     def __init__(
         self,
         message: str = "",
         *,
         response: object = None,
+        body: str | None = None,
         operation: str | None = None,
         backup_id: str | None = None,
         retryable: bool | None = None,
@@ -191,6 +194,7 @@ class UnexpectedResponseError(RestoreError):
             backup=backup,
         )
         self.response = response
+        self.body = body
 
 
 class NotRestorableError(RestoreError):
@@ -293,6 +297,10 @@ class InternalFailureError(ApiError):
         "InternalServiceError",
         "InternalError",
         "ServiceUnavailable",
+        "500",
+        "502",
+        "503",
+        "504",
     )
     """See `ApiError.codes`."""
     retryable = True
@@ -362,7 +370,7 @@ class AuthenticationError(ApiError):
 
 
 class ThrottlingError(ApiError):
-    """Too many requests; this one was not carried out."""
+    """Too many requests. This one was not carried out; with HTTP 5xx, nobody knows."""
 
     codes: ClassVar[tuple[str, ...]] = (
         "ThrottlingException",

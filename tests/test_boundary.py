@@ -4,18 +4,20 @@ import copy
 import inspect
 import json
 import string
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock, create_autospec
 
 import boto3
-import botocore.exceptions
+import botocore.exceptions as boto
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.config import Config
+from botocore.parsers import ResponseParserError
 from botocore.stub import Stubber
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,6 +63,7 @@ CODES: dict[str, type[ApiError]] = {
     "InternalFailure": InternalFailureError,
     "InternalFailureException": InternalFailureError,
     "InternalServerError": InternalFailureError,
+    "InternalServerErrorException": InternalFailureError,
     "ServiceUnavailable": InternalFailureError,
     "ServiceUnavailableException": InternalFailureError,
     "CloudHsmInvalidRequestException": InvalidRequestError,
@@ -129,7 +132,7 @@ def test_every_code_finds_its_class(
     with pytest.raises(ApiError) as caught:
         client.restore_backup("backup-1")
     assert type(caught.value) is cls
-    assert isinstance(caught.value.__cause__, botocore.exceptions.ClientError)
+    assert isinstance(caught.value.__cause__, boto.ClientError)
     assert caught.value.backup_id == "backup-1"
     assert caught.value.operation == "RestoreBackup"
     assert caught.value.outcome_unknown is (cls is InternalFailureError)
@@ -330,6 +333,41 @@ def test_what_there_was_of_the_answer_is_kept(raw_server: RawServer, make_client
     response: Any = caught.value.response
     assert response["Backup"]["ClusterId"] == wire_backup()["ClusterId"]
     assert response["ResponseMetadata"]["RequestId"] == "11111111-2222-4333-8444-555555555555"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html>Please log in.</html>",
+        b'{"Backup": {"Ba',
+        b'{"Backup": []}',
+        b'{"Backup": {"CreateTimestamp": "x"}}',
+    ],
+)
+def test_an_answer_that_boto3_cannot_read_is_kept(
+    raw_server: RawServer, make_client: MakeClient, body: bytes
+) -> None:
+    """``body`` is what came, ``response`` says at least with which status, and the message quotes it."""
+    client = make_client(raw_server.answer(http(body), http(body)))
+    for call in (client.restore_backup, client.get_backup):
+        with pytest.raises(UnexpectedResponseError) as caught:
+            call(BACKUP_ID)
+        assert caught.value.body == body.decode()
+        assert repr(body.decode()) in str(caught.value)
+        response: Any = caught.value.response
+        assert response["ResponseMetadata"]["HTTPStatusCode"] == 200
+        assert response["ResponseMetadata"]["RequestId"] == "11111111-2222-4333-8444-555555555555"
+        assert response["ResponseMetadata"]["HTTPHeaders"]["content-length"] == str(len(body))
+
+
+def test_of_a_long_body_the_beginning_is_kept(raw_server: RawServer, make_client: MakeClient) -> None:
+    """A page of any length becomes a short message and a short attribute."""
+    client = make_client(raw_server.answer(http(b"<p>" * 100_000)))
+    with pytest.raises(UnexpectedResponseError) as caught:
+        client.restore_backup(BACKUP_ID)
+    assert caught.value.body is not None
+    assert len(caught.value.body) == 4096
+    assert len(str(caught.value)) < 400
 
 
 def test_a_body_shorter_than_promised_counts_if_its_json_is_whole(
@@ -573,8 +611,8 @@ _NOT_RAISED_BY_CALLS = {
 def botocore_errors() -> list[Exception]:
     """One of each exception that botocore defines, with its message filled in."""
     errors: list[Exception] = []
-    for name, cls in vars(botocore.exceptions).items():
-        if not inspect.isclass(cls) or not issubclass(cls, botocore.exceptions.BotoCoreError):
+    for name, cls in vars(boto).items():
+        if not inspect.isclass(cls) or not issubclass(cls, boto.BotoCoreError):
             continue
         if name in _NOT_RAISED_BY_CALLS:
             continue
@@ -611,7 +649,7 @@ def test_another_services_error_is_about_credentials(raw_server: RawServer, cred
     from botocore.session import get_session
 
     def refresh() -> dict[str, str]:
-        raise botocore.exceptions.ClientError(
+        raise boto.ClientError(
             {"Error": {"Code": "AccessDenied", "Message": "not authorized to perform sts:AssumeRole"}},
             "AssumeRole",
         )
@@ -641,6 +679,133 @@ def test_credential_processes_that_print_nonsense(
     assert service.requests == ()
 
 
+STS_ANSWERS: dict[str, tuple[bytes | None, bool]] = {
+    "lost": (DROP, True),
+    "silent": (RawServer.SILENCE, True),
+    "HTML": (http(b"<html>", content_type="text/html"), False),
+    "refused": (
+        http(b"<ErrorResponse><Error><Code>AccessDenied</Code></Error></ErrorResponse>", "403 No"),
+        False,
+    ),
+    "down": (http(b"", "503 Busy"), True),
+}
+
+
+@pytest.mark.parametrize(("answer", "retryable"), STS_ANSWERS.values(), ids=STS_ANSWERS)
+def test_what_sts_does_is_no_doubt_about_the_restore(
+    raw_server: RawServer,
+    service: LocalCloudHsm,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    answer: bytes | None,
+    retryable: bool,
+) -> None:
+    """Where the search for credentials fails, nothing was sent to CloudHSM, and the restore ends at once."""
+    role = "role_arn = arn:aws:iam::111122223333:role/restorer\nsource_profile = base\n"
+    keys = "aws_access_key_id = AKIAIOSFODNN7EXAMPLE\naws_secret_access_key = for-tests-only\n"
+    (tmp_path / "config").write_text(f"[default]\n{role}[profile base]\n{keys}")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", raw_server.answer(answer))
+    session = boto3.Session(region_name="us-east-1")
+    inner: Any = vars(session)["_session"]
+    inner.set_default_client_config(config(read_timeout=0.2))
+    with (
+        RestoreClient(session=session, endpoint_url=service.endpoint_url) as client,
+        pytest.raises(ConfigurationError) as caught,
+    ):
+        client.ensure_restored(BACKUP_ID)
+    assert not caught.value.outcome_unknown
+    assert caught.value.retryable is retryable
+    assert service.requests == ()
+    assert len(raw_server.requests) == 1
+
+
+def test_a_role_that_cannot_be_one_is_no_parameter_of_the_call(
+    service: LocalCloudHsm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What botocore's validation says of a profile is about the configuration."""
+    role = "role_arn = short\nsource_profile = base\n"
+    keys = "aws_access_key_id = AKIAIOSFODNN7EXAMPLE\naws_secret_access_key = for-tests-only\n"
+    (tmp_path / "config").write_text(f"[default]\n{role}[profile base]\n{keys}")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    client = RestoreClient(region_name="us-east-1", endpoint_url=service.endpoint_url)
+    with client, pytest.raises(ConfigurationError):
+        client.restore_backup(BACKUP_ID)
+
+
+# --- Fakes, as tests of applications have them ---
+
+
+def raised(error: Exception) -> Exception:
+    """The exception with a traceback of this module, as where a test raises it."""
+    try:
+        raise error
+    except Exception as caught:
+        return caught
+
+
+def refusal(code: str, operation: str = "RestoreBackup", **metadata: Any) -> Exception:
+    """A ClientError as tests make them, with no more than they need."""
+    answer: Any = {"Error": {"Code": code}, "ResponseMetadata": metadata}
+    return boto.ClientError(answer, operation)
+
+
+URL = "https://cloudhsmv2.us-east-1.amazonaws.com/"
+FAKED: dict[str, tuple[Callable[[], Exception], type[RestoreError], bool]] = {
+    "no address": (
+        lambda: boto.EndpointConnectionError(endpoint_url=URL, error=raised(OSError())), ConnectError, False
+    ),
+    "connect timeout": (
+        lambda: boto.ConnectTimeoutError(endpoint_url=URL, error=raised(TimeoutError())), ConnectError, False
+    ),
+    "certificate": (lambda: boto.SSLError(endpoint_url=URL, error=raised(OSError())), ConnectError, False),
+    "closed": (
+        lambda: boto.ConnectionClosedError(endpoint_url=URL, error=raised(OSError())),
+        ConnectionLostError, True,
+    ),
+    "read timeout": (
+        lambda: boto.ReadTimeoutError(endpoint_url=URL, error=raised(TimeoutError())),
+        ResponseTimeoutError, True,
+    ),
+    "unknown": (lambda: boto.HTTPClientError(error=raised(OSError())), TransportError, True),
+    "parser": (lambda: ResponseParserError("no JSON"), UnexpectedResponseError, True),
+    "a method's name": (lambda: refusal("InternalFailure", "restore_backup"), InternalFailureError, True),
+    "a command's name": (lambda: refusal("InvalidRequest", "restore-backup"), InvalidRequestError, False),
+    "a status that is text": (lambda: refusal("Throttling", HTTPStatusCode="400"), ThrottlingError, False),
+    "a status for a code": (lambda: refusal("503"), InternalFailureError, True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("theirs", "cls", "unknown"), FAKED.values(), ids=FAKED)
+@pytest.mark.parametrize("way", ["autospec", "before-send", "fake"])
+def test_what_a_fake_raises_is_judged_like_the_real_thing(
+    boto3_client: CloudHSMV2Client,
+    way: str,
+    theirs: Callable[[], Exception],
+    cls: type[RestoreError],
+    unknown: bool,
+) -> None:
+    """A mock, an event handler or a class of three lines in place of boto3 lead to the same exception."""
+    ours: RestoreClient
+    with ExitStack() as stack:
+        if way == "before-send":
+            handler = Mock(side_effect=theirs())
+            boto3_client.meta.events.register("before-send.cloudhsm-v2", handler)
+            stack.callback(boto3_client.meta.events.unregister, "before-send.cloudhsm-v2", handler)
+            ours = RestoreClient(boto3_client)
+        elif way == "fake":
+            fake: Any = type("Fake", (), {"restore_backup": Mock(side_effect=theirs())})()
+            ours = RestoreClient(fake)
+        else:
+            spied = create_autospec(boto3_client, instance=True)
+            spied.restore_backup.side_effect = theirs()
+            ours = RestoreClient(spied)
+        with pytest.raises(RestoreError) as caught:
+            ours.restore_backup(BACKUP_ID)
+        assert type(caught.value) is cls
+        assert caught.value.outcome_unknown is unknown
+
+
 # --- What is no failure of a restore ---
 
 
@@ -649,7 +814,7 @@ def test_the_users_own_handlers(service: LocalCloudHsm, event: str) -> None:
     """What a user's event handler raises passes untouched, another service's ClientError too."""
     bugs: list[Exception] = [KeyError("x"), ValueError("y")]
     if event in ("before-sign", "after-call", "request-created"):
-        bugs.append(botocore.exceptions.ClientError({"Error": {"Code": "AccessDenied"}}, "PutItem"))
+        bugs.append(boto.ClientError({"Error": {"Code": "AccessDenied"}}, "PutItem"))
     for bug in bugs:
         theirs = service.boto3_client(config())
 
@@ -687,10 +852,10 @@ def test_an_interrupted_restore_is_logged_as_unknown(
 def test_a_misused_stubber_reaches_the_test(stubbed: tuple[RestoreClient, Stubber]) -> None:
     """A call that the test did not stub, or with other parameters, raises the Stubber's own error."""
     client, stubber = stubbed
-    with pytest.raises(botocore.exceptions.UnStubbedResponseError):
+    with pytest.raises(boto.UnStubbedResponseError):
         client.restore_backup("backup-1")
     stubber.add_response("restore_backup", {"Backup": {"BackupId": "backup-1"}}, {"BackupId": "backup-1"})
-    with pytest.raises(botocore.exceptions.StubAssertionError):
+    with pytest.raises(boto.StubAssertionError):
         client.restore_backup("backup-2")
 
 

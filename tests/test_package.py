@@ -61,11 +61,11 @@ def test_the_version_is_the_distributions() -> None:
 
 
 def test_the_core_is_thin() -> None:
-    """Client, models, exceptions, boundary and procedure stay a few hundred lines without docstrings."""
+    """Without aio, testing and cli, the package stays a few hundred lines, docstrings not counted."""
     import ast
 
     lines = 0
-    for name in ("client", "models", "exceptions", "_boundary", "_procedure"):
+    for name in ("client", "models", "exceptions", "_arguments", "_boundary", "_procedure", "_secrets"):
         tree = ast.parse((ROOT / f"cloudhsm_restore/{name}.py").read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             body: list[ast.stmt] | ast.expr | None = getattr(node, "body", None)
@@ -76,4 +76,4 @@ def test_the_core_is_thin() -> None:
                     if not (isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant))
                 ] or [ast.Pass()]
         lines += sum(bool(line) for line in ast.unparse(tree).splitlines())
-    assert lines < 820
+    assert lines < 900, lines

@@ -85,6 +85,20 @@ class Run:
         return self._error
 
 
+def test_an_exemption_that_the_answer_denies() -> None:
+    """An answer that shows another ``never_expires`` is no success: it is asked for again."""
+    exempt = READY.model_copy(update={"never_expires": True})
+    run = Run(READY, READY, exempt, never_expires=True)
+    assert run.steps == ["Restore", "Exempt", "Wait", "Exempt"]
+    assert run.result is exempt
+    run = Run(READY, READY, never_expires=True, timeout=0.0)
+    assert isinstance(run.error, WaitTimeoutError)
+    assert run.error.operation == "ModifyBackupAttributes"
+    assert run.error.backup is READY
+    assert not run.error.outcome_unknown
+    assert "never_expires is not True after 0 s" in str(run.error)
+
+
 def test_all_goes_well() -> None:
     """One step where RestoreBackup brings a backup that is READY."""
     run = Run(READY)

@@ -12,7 +12,7 @@ import boto3
 import pytest
 
 from cloudhsm_restore import ApiError, ConfigurationError, ConnectError, RestoreClient, RestoreError
-from cloudhsm_restore._boundary import redacted
+from cloudhsm_restore._secrets import redacted
 
 from .clients import config
 from .raw_server import BACKUP_ID, RawServer, error, http, wire_backup

@@ -1,5 +1,6 @@
 """The helpers for the tests of others: backup_response and RestoreStubber."""
 
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -34,6 +35,32 @@ from cloudhsm_restore import (
 )
 from cloudhsm_restore.exceptions import AuthenticationError
 from cloudhsm_restore.testing import RestoreStubber, backup_response
+
+
+def test_threads_share_a_stubbed_client() -> None:
+    """Each of many calls at a time gets an answer about its own backup."""
+    backup_ids = [f"backup-{number}" for number in range(200)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with RestoreStubber() as stub:
+            for _ in backup_ids:
+                stub.add_backup()
+            results = [*stub.client.restore_backups(backup_ids)]
+    finally:
+        sys.setswitchinterval(interval)
+    assert sorted(result.unwrap().backup_id for result in results) == sorted(backup_ids)
+
+
+def test_nothing_is_sent_outside_the_block() -> None:
+    """Before ``with`` and after it, a call that was not queued fails as within it."""
+    stub = RestoreStubber()
+    with pytest.raises(UnStubbedResponseError):
+        stub.client.restore_backup("backup-1")
+    with stub:
+        pass
+    with pytest.raises(UnStubbedResponseError):
+        stub.client.restore_backup("backup-1")
 
 
 def test_a_response_for_botocores_stubber() -> None:

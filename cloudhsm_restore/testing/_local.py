@@ -139,9 +139,7 @@ class LocalCloudHsm:
     def change_backup(self, backup_id: str, /, **fields: Unpack[BackupFields]) -> Backup:
         """Change a backup as AWS itself might, such as from CREATE_IN_PROGRESS to READY."""
         with self._lock:
-            return self._service.put(
-                Backup.model_validate(self._service.current[backup_id].model_dump() | dict(fields))
-            )
+            return self._service.change(backup_id, **fields)
 
     def remove_backup(self, backup_id: str) -> None:
         """Remove a backup without a trace."""

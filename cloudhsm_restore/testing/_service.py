@@ -37,8 +37,8 @@ class Backups:
         self.current[backup.backup_id] = backup
         return backup
 
-    def change(self, backup_id: str, **fields: object) -> Backup:
-        return self.put(self.current[backup_id].model_copy(update=fields))
+    def change(self, backup_id: str, /, **fields: object) -> Backup:
+        return self.put(Backup.model_validate(self.current[backup_id].model_dump() | fields))
 
     def purge(self, backup_ids: Iterable[str]) -> None:
         """Delete for good what has been pending deletion for 7 days."""

@@ -1,6 +1,5 @@
 """`RestoreStubber`: a `RestoreClient` whose answers are queued beforehand."""
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self, Unpack
@@ -56,10 +55,11 @@ class RestoreStubber:
 
         self._boto3 = make_boto3_client(None, REGION)
         self._stubber = Stubber(self._boto3)
-        self._effects: deque[Exception | dict[str, Any] | None] = deque()
-        self._asked_for = ""
+        # What else an answer does, by the identity of the dict that botocore's Stubber hands on.
+        self._effects: dict[int, tuple[dict[str, Any], Exception | None]] = {}
         self._boto3.meta.events.register("before-parameter-build.cloudhsm-v2", self._note_id)
         self._boto3.meta.events.register("after-call.cloudhsm-v2", self._take_effect)
+        self._stubber.activate()
         self.client = RestoreClient(self._boto3)
 
     def add_backup(self, **fields: Unpack[BackupFields]) -> None:
@@ -70,7 +70,8 @@ class RestoreStubber:
         response: Any = backup_response(**fields)
         expected = {"BackupId": fields["backup_id"]} if "backup_id" in fields else None
         self._stubber.add_response("restore_backup", response, expected)
-        self._effects.append(None if expected else response["Backup"])
+        if expected is None:
+            self._effects[id(response)] = response, None
 
     def add_error(
         self,
@@ -96,12 +97,12 @@ class RestoreStubber:
             code = code or next(iter(error.codes), "Unknown")
             status = 500 if issubclass(error, InternalFailureError) else 400
             self._stubber.add_client_error(method, code, message, status)
-            self._effects.append(None)
         elif error is UnexpectedResponseError:
             self.add_response({}, operation=operation)
         elif error in _RAISED:
-            self._stubber.add_response(method, {})
-            self._effects.append(_RAISED[error]())
+            response: dict[str, Any] = {}
+            self._stubber.add_response(method, response)
+            self._effects[id(response)] = response, _RAISED[error]()
         else:
             raise TypeError(f"no answer makes a client raise {error.__name__}: queue what leads to it")
 
@@ -113,10 +114,8 @@ class RestoreStubber:
         if operation is None:
             operation = "DescribeBackups" if "Backups" in response else "RestoreBackup"
         self._stubber.add_response(self._method(operation), dict(response))
-        self._effects.append(None)
 
     def __enter__(self) -> Self:
-        self._stubber.activate()
         return self
 
     def __exit__(
@@ -125,7 +124,6 @@ class RestoreStubber:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._stubber.deactivate()
         self._boto3.close()
         if error is None:
             self._stubber.assert_no_pending_responses()
@@ -136,12 +134,12 @@ class RestoreStubber:
                 return method
         raise ValueError(f"CloudHSM V2 has no operation {operation}")
 
-    def _note_id(self, params: dict[str, Any], **_: object) -> None:
-        self._asked_for = params.get("BackupId", "")
+    def _note_id(self, params: Mapping[str, Any], context: dict[str, Any], **_: object) -> None:
+        context["cloudhsm_restore_backup_id"] = params.get("BackupId")
 
-    def _take_effect(self, **_: object) -> None:
-        effect = self._effects.popleft()
-        if isinstance(effect, Exception):
-            raise effect
-        if effect is not None:
-            effect["BackupId"] = self._asked_for
+    def _take_effect(self, parsed: object, context: Mapping[str, Any], **_: object) -> None:
+        response, failure = self._effects.pop(id(parsed), (None, None))
+        if failure is not None:
+            raise failure
+        if response is not None:
+            response["Backup"]["BackupId"] = context["cloudhsm_restore_backup_id"]

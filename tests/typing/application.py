@@ -274,6 +274,7 @@ def careful(client: RestoreClient) -> Backup | None:
         assert_type(error.backup, Backup | None)
     except UnexpectedResponseError as error:
         assert_type(error.response, object)
+        assert_type(error.body, str | None)
     except (ConnectError, ConnectionLostError, ResponseTimeoutError) as error:
         assert_type(error, ConnectError | ConnectionLostError | ResponseTimeoutError)
     except TransportError as error:
