@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from ._secrets import redacted
 from .exceptions import ConfigurationError, ParameterError
-from .models import Backup
+from .models import Backup, BackupState
 
 
 def check_backup_id(backup_id: object, operation: str) -> str:
@@ -21,9 +21,9 @@ def check_backup_id(backup_id: object, operation: str) -> str:
     if not backup_id.strip():
         wrong = "backup_id must be the ID of a backup such as 'backup-...', and it is empty"
     elif backup_id.strip().startswith("arn:"):
-        wrong = (
-            f"backup_id must be the ID of a backup, not its ARN: use {backup_id.strip().rpartition('/')[2]!r}"
-        )
+        last = backup_id.strip().rpartition("/")[2]
+        use = f": use {last!r}" if last.startswith("backup-") else ""
+        wrong = f"backup_id must be the ID of a backup, not its ARN{use}"
     elif backup_id != backup_id.strip():
         wrong = f"backup_id has white space around it: use {backup_id.strip()!r}"
     else:
@@ -45,7 +45,7 @@ def describe_requests(
     request 9721).
     """
     if not isinstance(never_expires, bool | None):
-        raise _parameter_error(f"never_expires must be True, False or None, not {never_expires!r}")
+        raise _parameter_error(f"never_expires must be True, False or None, not {_shown(never_expires)}")
     filters = {
         "clusterIds": _strings("cluster_ids", cluster_ids),
         "backupIds": _strings("backup_ids", backup_ids),
@@ -53,19 +53,33 @@ def describe_requests(
         "neverExpires": [] if never_expires is None else [str(never_expires).lower()],
     }
     filters = {key: values for key, values in filters.items() if values}
-    requests = [filters | {"states": [state]} for state in dict.fromkeys(_strings("states", states))]
+    # Misspelt, a state would find nothing: no true answer on the day when a backup has to be found.
+    chosen = dict.fromkeys(_strings("states", states, known=tuple(BackupState)))
+    requests = [filters | {"states": [state]} for state in chosen]
     return [{"Filters": request} if request else {} for request in requests or [filters]]
 
 
-def _strings(name: str, values: object) -> list[str]:
+def _strings(name: str, values: object, known: tuple[BackupState, ...] = ()) -> list[str]:
     if isinstance(values, str) or not isinstance(values, Iterable):
-        raise _parameter_error(f"{name} must be several strings, such as a list, not {values!r}")
+        raise _parameter_error(f"{name} must be several strings, such as a list, not {_shown(values)}")
     strings: list[str] = []
     for value in cast("Iterable[object]", values):  # an Iterable says nothing of what is in it
         if not isinstance(value, str) or not value.strip():
-            raise _parameter_error(f"{name} must hold strings that are not empty, not {value!r}")
+            raise _parameter_error(f"{name} must hold strings that are not empty, not {_shown(value)}")
+        if known and value not in known and not isinstance(value, BackupState):
+            new = f"for one that AWS added later give BackupState({_shown(value)})"
+            raise _parameter_error(
+                f"{name} holds {_shown(value)}, which is none of {', '.join(known)}; {new}"
+            )
         strings.append(str(value))
     return strings
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)[:40]
+    except ValueError:  # an integer of thousands of digits
+        return type(value).__name__
 
 
 def _parameter_error(what: str) -> ParameterError:
@@ -74,6 +88,9 @@ def _parameter_error(what: str) -> ParameterError:
 
 class UntypedClient(Protocol):
     """What pyright makes of ``boto3.client()`` without boto3-stubs: anything may be a method."""
+
+    @property
+    def meta(self) -> Any: ...
 
     def __getattr__(self, item: str, /) -> Any: ...
 
@@ -89,6 +106,14 @@ def check_client(client: object, *others: object, asynchronous: bool) -> Any:
     ):
         raise TypeError(f"client must be {library} cloudhsmv2 client, not {type(client).__name__}")
     return client
+
+
+def check_session(session: object, method: str) -> None:
+    """Raise for what is no session, a profile's name for one."""
+    if session is not None and not hasattr(session, method):
+        raise TypeError(
+            f"session must be a session, not {_shown(session)}; a profile is boto3.Session(profile_name=...)"
+        )
 
 
 def pool_size(client: object) -> int:
@@ -109,18 +134,18 @@ def check_endpoint(endpoint_url: str) -> None:
 def check_options(never_expires: object, timeout: object) -> None:
     """Raise for options of a restore that cannot be used."""
     if not isinstance(never_expires, bool | None):
-        raise ParameterError(f"never_expires must be True, False or None, not {never_expires!r}")
+        raise ParameterError(f"never_expires must be True, False or None, not {_shown(never_expires)}")
     if (
         isinstance(timeout, bool)
         or not isinstance(timeout, int | float)
         or not (0 <= timeout <= sys.float_info.max or timeout == math.inf)
     ):
-        raise ParameterError(f"timeout must be a number of seconds, 0 or more, not {str(timeout)[:20]!r}")
+        raise ParameterError(f"timeout must be a number of seconds, 0 or more, not {_shown(timeout)}")
 
 
 def check_many(backup_ids: object, max_workers: object, *kinds: type[object]) -> None:
     """Raise for arguments of ``restore_backups`` that no backup ID can make good."""
     if isinstance(max_workers, bool) or not isinstance(max_workers, int) or max_workers < 1:
-        raise ParameterError(f"max_workers must be a whole number, 1 or more, not {max_workers!r}")
+        raise ParameterError(f"max_workers must be a whole number, 1 or more, not {_shown(max_workers)}")
     if isinstance(backup_ids, str | bytes) or not isinstance(backup_ids, kinds):
-        raise ParameterError(f"backup_ids must be several IDs, such as a list, not {backup_ids!r}")
+        raise ParameterError(f"backup_ids must be several IDs, such as a list, not {_shown(backup_ids)}")

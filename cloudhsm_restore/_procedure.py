@@ -56,9 +56,13 @@ class RestoreResult:
     error: RestoreError | None = None
     """Why it failed; None if it did not."""
 
+    def __post_init__(self) -> None:
+        if self.backup is not None and self.error is not None:
+            raise ValueError("a result has either a backup or an error")
+
     @property
     def ok(self) -> bool:
-        """Whether the backup is READY."""
+        """Whether the backup is READY. A type checker learns more from ``backup is not None``."""
         return self.backup is not None
 
     def unwrap(self) -> Backup:
@@ -178,6 +182,7 @@ class Restoring:
         self._waits = 0
         self._seen: Backup | None = None
         self._error: RestoreError | None = None
+        self._failed: RestoreError | None = None  # the last failure that may explain a timeout
         self._doubt = False  # a request may have restored the backup unseen
         self._open: RestoreError | None = None  # the failure that DescribeBackups has not cleared up yet
         self._refusal: RestoreError | None = None  # of the exemption
@@ -202,6 +207,7 @@ class Restoring:
             return self._after_answer(step, outcome, now)
         if outcome is not None:
             self._error, self._doubt = outcome, self._doubt or outcome.outcome_unknown
+            self._failed = outcome if outcome.retryable or outcome.outcome_unknown else None
             return self._after_error(step, outcome, now)
         raise AssertionError(f"{step} came to nothing")
 
@@ -253,14 +259,14 @@ class Restoring:
     def _wait(self, then: Request, now: float) -> Wait:
         if now >= self.deadline:
             state = self._seen.backup_state if self._seen else None
-            seen = f"its state is {redacted(str(state))}" if state else "its state was never seen"
-            last = f", and the last try ended in {type(self._error).__name__}" if self._error else ""
+            seen = f"it was {redacted(str(state))} when last seen" if state else "its state was never seen"
+            last = f"; the last failure was {type(self._failed).__name__}" if self._failed else ""
             operation, what = "RestoreBackup", f"not READY after {self._timeout:g} s: {seen}{last}"
             if self._is_ready:
                 operation = "ModifyBackupAttributes"
                 what = f"never_expires is not {self._never_expires} after {self._timeout:g} s{last}"
             timed_out = WaitTimeoutError(what, operation=operation, backup_id=self._backup_id)
-            raise self._ended(timed_out) from self._error
+            raise self._ended(timed_out) from self._failed
         ceiling = min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(self._waits, 16))
         self._waits += 1
         seconds = min(self._random() * ceiling, self.deadline - now)

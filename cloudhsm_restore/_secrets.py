@@ -6,8 +6,9 @@ from functools import lru_cache
 from typing import Any, Final, cast
 
 _NAMES: Final = (
-    r"(?:security|session)[ _-]?token|secret(?:[ _-]?access)?[ _-]?key|password|authorization|signature"
-)
+    "(?:security|session)[ _-]?token|secret(?:[ _-]?access)?[ _-]?key"
+    "|password|authorization|signature|cookie"
+)  # fmt: skip
 # Flags, pattern, mask. They are compiled when the first is needed, which few processes come to.
 _SECRETS: Final = (
     (re.NOFLAG, r"(?<=//)[^/\s'\"]+@", "***@"),
@@ -28,7 +29,7 @@ _SECRETS: Final = (
 )
 _HINTS: Final = (
     "//", "failed to parse", "integer value", "does not appear", "invalid header value",
-    "token", "key", "password", "authorization", "signature",
+    "token", "key", "password", "authorization", "signature", "cookie",
 )  # fmt: skip
 """Where there is none of these there is nothing to mask, and looking for them is faster by far."""
 

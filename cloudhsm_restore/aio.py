@@ -16,6 +16,7 @@ from ._arguments import (
     check_endpoint,
     check_many,
     check_options,
+    check_session,
     describe_requests,
     pool_size,
 )
@@ -85,8 +86,10 @@ class AsyncRestoreClient:
             config: botocore's ``Config`` or aiobotocore's ``AioConfig``.
 
         Raises:
-            TypeError: ``client`` was given together with something else, or is no aiobotocore client.
+            TypeError: ``client`` was given together with something else, or is no aiobotocore client;
+                ``session`` is no session.
         """
+        check_session(session, "create_client")
         self._is_ours = client is None
         self._client: CloudHSMV2Client | None = None
         self._opening = asyncio.Lock()
@@ -147,7 +150,7 @@ class AsyncRestoreClient:
         """List backups with ``async for``, page by page, as `RestoreClient.describe_backups` does.
 
         Args:
-            states: only backups in these states.
+            states: only backups in these states; as for `RestoreClient.describe_backups`.
             cluster_ids: only backups of these clusters.
             backup_ids: only these backups; one that does not exist is left out.
             source_backup_ids: only copies of these backups.

@@ -16,6 +16,7 @@ from ._arguments import (
     check_endpoint,
     check_many,
     check_options,
+    check_session,
     describe_requests,
     pool_size,
 )
@@ -73,7 +74,8 @@ class RestoreClient:
 
         Raises:
             ConfigurationError: no client can be made: no region, an unknown profile, a bad endpoint.
-            TypeError: ``client`` was given together with something else, or is no ``cloudhsmv2`` client.
+            TypeError: ``client`` was given together with something else, or is no ``cloudhsmv2`` client;
+                ``session`` is no session.
         """
         if client is None:
             self._client = _make_client(session, region_name, endpoint_url, config)
@@ -98,7 +100,7 @@ class RestoreClient:
             The backup as the service describes it now.
 
         Raises:
-            ParameterError: ``backup_id`` cannot be one.
+            ParameterError: ``backup_id`` cannot be the ID of a backup.
             ConfigurationError: there are no usable credentials, or endpoint or config cannot be used.
             TransportError: no usable answer came.
             UnexpectedResponseError: an answer came that is no such response.
@@ -141,7 +143,8 @@ class RestoreClient:
         honours one state per call; a backup whose state changes meanwhile can come twice or not at all.
 
         Args:
-            states: only backups in these states.
+            states: only backups in these states. A string that is no known state is refused, for it would
+                find nothing; a state that AWS added later is given as ``BackupState("...")``.
             cluster_ids: only backups of these clusters.
             backup_ids: only these backups; one that does not exist is left out.
             source_backup_ids: only copies of these backups.
@@ -372,6 +375,7 @@ def _make_client(
     endpoint_url: str | None,
     config: "Config | None",
 ) -> "CloudHSMV2Client":
+    check_session(session, "client")
     with Call(None):
         import boto3
 

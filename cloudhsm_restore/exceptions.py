@@ -102,7 +102,7 @@ class RestoreError(Exception):
         self.backup = backup
 
     def __str__(self) -> str:
-        subject = " ".join(part for part in (self.operation, self.backup_id) if part)
+        subject = f"{self.operation or ''} {self.backup_id or ''}".strip()
         state = self.backup.backup_state if self.backup is not None else None
         if self.outcome_unknown and state == "DELETED":
             outcome = "This call may have restored it, and it was deleted for good since."
@@ -206,6 +206,9 @@ class WaitTimeoutError(RestoreError, TimeoutError):
 
     retryable = True
     advice = "Call ensure_restored() again."
+
+    def _advised(self) -> str:
+        return "" if self.outcome_unknown else self.advice  # it has been said
 
 
 class ApiError(RestoreError, ClientError):

@@ -80,6 +80,13 @@ def test_what_is_no_client(wrong: Any) -> None:
         RestoreClient(wrong)
 
 
+def test_what_is_no_session() -> None:
+    """A profile's name is no session, and the message says how to make one of it."""
+    wrong: Any = "prod"
+    with pytest.raises(TypeError, match=r"not 'prod'; .*boto3\.Session\(profile_name="):
+        RestoreClient(session=wrong)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -154,7 +161,8 @@ def test_settings_that_came_late_or_from_the_session_stay(raw_server: RawServer)
     options: Any = config()
     options.read_timeout = 3
     with RestoreClient(endpoint_url=raw_server.answer(RESTORED), config=options) as client:
-        assert client._client.meta.config.read_timeout == 3
+        made: Any = client._client.meta.config
+        assert made.read_timeout == 3
     session = boto3.Session()
     inner: Any = vars(session)["_session"]
     inner.set_default_client_config(config(user_agent_extra="theirs/1"))
@@ -253,6 +261,18 @@ def test_describe_backups_asks_once_per_state(service: LocalCloudHsm, make_clien
     assert len(service.requests) == 2
 
 
+def test_a_state_that_aws_added_later(service: LocalCloudHsm, make_client: MakeClient) -> None:
+    """A state that this version does not know is given as a BackupState; a string is a misspelling."""
+    archived = service.add_backup(backup_state="ARCHIVED")
+    client = make_client(service.endpoint_url)
+    with pytest.raises(
+        ParameterError, match=r"'ARCHIVED', which is none of .* give BackupState\('ARCHIVED'\)"
+    ):
+        client.describe_backups(states=["ARCHIVED"])
+    [found] = client.describe_backups(states=[BackupState("ARCHIVED")])
+    assert found.backup_id == archived.backup_id
+
+
 def test_describe_backups_filters(service: LocalCloudHsm, make_client: MakeClient) -> None:
     """Every filter reaches the service, alone and together with others; a generator will do."""
     a = service.add_backup(cluster_id="cluster-aaaaaaaaaaa", never_expires=True).backup_id
@@ -278,6 +298,8 @@ def test_describe_backups_filters(service: LocalCloudHsm, make_client: MakeClien
     [
         {"states": "READY"},
         {"states": BackupState.READY},
+        {"states": ["pending_deletion"]},
+        {"states": ["READY", "PENDING"]},
         {"backup_ids": "backup-1"},
         {"cluster_ids": 5},
         {"backup_ids": [""]},

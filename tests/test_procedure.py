@@ -266,7 +266,23 @@ def test_the_time_runs_out(outcomes: list[Outcome], unknown: bool, seen: Backup 
     assert run.error.outcome_unknown is unknown
     assert run.error.backup is seen
     assert "60 s" in str(run.error)
-    assert isinstance(run.error.__cause__, RestoreError) is not isinstance(outcomes[-1], Backup)
+    if isinstance(outcomes[-1], Backup):
+        assert run.error.__cause__ is None
+    else:
+        assert run.error.__cause__ is outcomes[-1]
+        assert f"the last failure was {type(outcomes[-1]).__name__}" in str(run.error)
+
+
+def test_a_timeout_says_what_kept_failing_even_if_the_doubt_was_settled() -> None:
+    """The failure that left the doubt explains the timeout; what was answered since explains nothing."""
+    failed = error(InternalFailureError, doubt=True)
+    again: list[Outcome] = [failed, PENDING]
+    run = Run(*again * 99, timeout=60.0)
+    assert "it was PENDING_DELETION when last seen; the last failure was InternalFailureError" in str(
+        run.error
+    )
+    assert run.error.__cause__ is failed
+    assert str(run.error).count("ensure_restored()") == 1
 
 
 @pytest.mark.parametrize("answered", [PENDING, CREATING, STATELESS, ARCHIVED, DELETED])
@@ -404,6 +420,8 @@ def test_a_result_is_a_backup_or_an_error() -> None:
     with pytest.raises(ThrottlingError):
         failed.unwrap()
     assert not RestoreResult("backup-1").ok
+    with pytest.raises(ValueError, match="either a backup or an error"):
+        RestoreResult("backup-1", READY, error(ThrottlingError))
     frozen: Any = good
     with pytest.raises(AttributeError):
         frozen.backup = None
