@@ -870,7 +870,7 @@ def test_a_misused_stubber_reaches_the_test(stubbed: tuple[RestoreClient, Stubbe
         (" backup-1", "use 'backup-1'"),
         ("backup-1\n", "use 'backup-1'"),
         ("arn:aws:cloudhsm:us-east-1:111122223333:backup/backup-1", "use 'backup-1'"),
-        ("arn:aws:cloudhsm:us-east-1:111122223333", "not its ARN[.] "),
+        ("arn:aws:cloudhsm:us-east-1:111122223333", "not its ARN[.]"),
         (None, "not NoneType"),
         (5, "not int"),
         (b"backup-1", "not bytes"),
