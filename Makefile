@@ -17,8 +17,10 @@ schema: .venv/demo
 
 # Twice: with the newest boto3, and with the one that aiobotocore allows, for the asynchronous client.
 test: .venv/test .venv-async/test .venv-aws/done
-	AWS_CLI=$(CURDIR)/.venv-aws/bin/aws .venv/bin/python -m pytest -n 2 --cov --cov-report=
-	.venv-async/bin/python -m pytest -n 2 --cov --cov-append --cov-report=term -k "async or aio"
+	@failed=; \
+	AWS_CLI=$(CURDIR)/.venv-aws/bin/aws .venv/bin/python -m pytest -n 2 --cov --cov-report= || failed=1; \
+	.venv-async/bin/python -m pytest -n 2 --cov --cov-append --cov-report=term -k "async or aio" || failed=1; \
+	test -z "$$failed"
 
 # What the pages' blocks print, from a real run.
 docs-output: .venv/test
@@ -28,6 +30,7 @@ docs: .venv/docs
 	rm -rf docs/_build
 	.venv/bin/python -m sphinx -W --keep-going -n -E -q docs docs/_build/html
 	.venv/bin/python docs/links.py
+	@echo docs/_build/html/index.html
 
 # Pictures of every page in docs/_build/look. Needs Chromium; not part of CI.
 docs-look: docs .venv-look/done
@@ -65,9 +68,9 @@ types: .venv/dev .venv-wheel/done .venv-stubs/done
 # The built wheel in an environment of its own, as an application has it.
 .venv-wheel/done: dist
 	rm -rf .venv-wheel
-	.venv/bin/python -m zipfile -l dist/*.whl | grep -q cloudhsm_restore/py.typed
-	tar -tzf dist/*.tar.gz | grep -q cloudhsm_restore/py.typed
-	! .venv/bin/python -m zipfile -l dist/*.whl | grep tests/
+	$(PYTHON) -m zipfile -l dist/*.whl | grep cloudhsm_restore/py.typed
+	tar -tzf dist/*.tar.gz | grep cloudhsm_restore/py.typed
+	! $(PYTHON) -m zipfile -l dist/*.whl | grep tests/
 	! tar -tzf dist/*.tar.gz | grep tests/
 	$(PYTHON) -m venv .venv-wheel
 	.venv-wheel/bin/python $(PIP_INSTALL) dist/*.whl
@@ -82,23 +85,29 @@ types: .venv/dev .venv-wheel/done .venv-stubs/done
 	.venv-stubs/bin/python $(PIP_INSTALL) "$$(ls dist/*.whl)[async]" 'boto3-stubs[s3]' types-aiobotocore
 	touch $@
 
-# Wheel and sdist, built twice and held against each other.
-dist: $(wildcard cloudhsm_restore/*.py cloudhsm_restore/*/*.py) pyproject.toml README.md CHANGELOG.md LICENSE | .venv/test
-	.venv/bin/python tools/build.py
+# Wheel and sdist, built twice and held against each other, with the tools that build a release.
+PACKAGE = $(wildcard cloudhsm_restore/*.* cloudhsm_restore/*/*.*) pyproject.toml README.md CHANGELOG.md LICENSE
+dist: $(PACKAGE) | .venv-build/done
+	.venv-build/bin/python tools/build.py
+
+.venv-build/done: .github/build.txt
+	$(PYTHON) -m venv .venv-build
+	.venv-build/bin/python $(PIP_INSTALL) --require-hashes --requirement .github/build.txt
+	touch $@
 
 build: .venv-wheel/done
 
 # What an installation brings with it, with both extras, in an environment that has nothing else, not even pip.
-.venv-bare/done: dist | .venv/test
+.venv-bare/done: dist
 	rm -rf .venv-bare
 	$(PYTHON) -m venv --without-pip .venv-bare
-	.venv/bin/python -m pip --python .venv-bare/bin/python install --quiet --disable-pip-version-check \
+	.venv-build/bin/python -m pip --python .venv-bare/bin/python install --quiet --disable-pip-version-check \
 		"$$(ls dist/*.whl)[async,cli]"
 	touch $@
 
 # The list of it for machines (CycloneDX), validated.
 sbom: .venv-bare/done .venv-sbom/done
-	VERSION=$$(.venv/bin/python -c "import cloudhsm_restore as it; print(it.__version__)"); \
+	VERSION=$$(sed -n 's/^__version__ = "\(.*\)"$$/\1/p' cloudhsm_restore/_version.py); \
 		sed "s/^dynamic = .*/version = \"$$VERSION\"/" pyproject.toml > .venv-sbom/pyproject.toml
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) .venv-sbom/bin/cyclonedx-py environment --mc-type library \
 		--pyproject .venv-sbom/pyproject.toml --output-reproducible --validate --output-file sbom.cdx.json .venv-bare
@@ -110,13 +119,13 @@ sbom: .venv-bare/done .venv-sbom/done
 
 # The table of docs/reference/dependencies.md.
 licences: .venv-bare/done
-	.venv/bin/python tools/licences.py .venv-bare/lib/python*/site-packages
+	.venv-build/bin/python tools/licences.py .venv-bare/lib/python*/site-packages
 
 # Whether anything of it is known to be vulnerable. Asks pypi.org, so it is no part of `make check`.
 audit: .venv-bare/done
 	test -x .venv-audit/bin/pip-audit || $(PYTHON) -m venv .venv-audit
 	.venv-audit/bin/python $(PIP_INSTALL) pip-audit
-	.venv/bin/python -m pip --python .venv-bare/bin/python freeze --exclude cloudhsm-restore > .venv-audit/requirements.txt
+	.venv-build/bin/python -m pip --python .venv-bare/bin/python freeze --exclude cloudhsm-restore > .venv-audit/requirements.txt
 	.venv-audit/bin/pip-audit --strict --no-deps --disable-pip --requirement .venv-audit/requirements.txt
 
 # A release: CONTRIBUTING.md says what it does. `make release VERSION=1.2.3 DRY_RUN=1` does all but the tag and the push.
@@ -163,20 +172,23 @@ fuzz: .venv-fuzz/done
 	touch $@
 
 .venv/bin/python:
-	$(PYTHON) -m venv .venv
+	@$(PYTHON) -m venv .venv
 
 .venv/demo: pyproject.toml | .venv/bin/python
-	.venv/bin/python $(PIP_INSTALL) --editable '.[cli]'
-	touch $@
+	@echo "Installing what the demo needs into .venv ..."
+	@.venv/bin/python $(PIP_INSTALL) --editable '.[cli]'
+	@touch $@
 
 .venv/test: pyproject.toml | .venv/bin/python
-	.venv/bin/python $(PIP_INSTALL) --editable '.[test]'
-	touch $@
+	@echo "Installing what the tests need into .venv ..."
+	@.venv/bin/python $(PIP_INSTALL) --editable '.[test]'
+	@touch $@
 
 .venv-async/test: pyproject.toml
-	test -x .venv-async/bin/python || $(PYTHON) -m venv .venv-async
-	.venv-async/bin/python $(PIP_INSTALL) --editable '.[async,test]'
-	touch $@
+	@echo "Installing what the tests of the asynchronous client need into .venv-async ..."
+	@test -x .venv-async/bin/python || $(PYTHON) -m venv .venv-async
+	@.venv-async/bin/python $(PIP_INSTALL) --editable '.[async,test]'
+	@touch $@
 
 .venv/docs: pyproject.toml | .venv/bin/python
 	.venv/bin/python $(PIP_INSTALL) --editable '.[docs]'
@@ -188,9 +200,10 @@ fuzz: .venv-fuzz/done
 
 # The AWS CLI pins a botocore of its own, so it cannot share an environment with the tests.
 .venv-aws/done:
-	$(PYTHON) -m venv .venv-aws
-	.venv-aws/bin/python $(PIP_INSTALL) awscli
-	touch $@
+	@echo "Installing the AWS CLI into .venv-aws ..."
+	@$(PYTHON) -m venv .venv-aws
+	@.venv-aws/bin/python $(PIP_INSTALL) awscli
+	@touch $@
 
 # cfn-lint brings 180 MB with it, which nothing else needs.
 .venv-cfn/done:

@@ -13,11 +13,15 @@ from inspect import signature
 from pathlib import Path
 from typing import Any, Final
 
+import botocore
 from botocore import xform_name
 from botocore.loaders import Loader
 
 from cloudhsm_restore import ApiError, Backup, BackupState, Mode, RestoreClient, Tag
 
+SINCE: Final = (1, 35, 16)
+"""The first botocore whose service model has all that is here. What an older one lacks is no mistake; whoever adds what
+a newer one brought raises this to it."""
 PYTHON: Final = {
     "string": "str", "boolean": "bool", "timestamp": "datetime", "integer": "int", "long": "int", "list": "tuple",
 }  # fmt: skip
@@ -34,6 +38,11 @@ OUTPUT: Final = {
 }
 OTHERS: Final = {"CopyBackupToRegion", "DeleteBackup"}
 """Operations on backups that we do not call."""
+
+
+def is_followed() -> bool:
+    """Whether the installed botocore has all that is here."""
+    return tuple(int(part) for part in botocore.__version__.split(".")[:3]) >= SINCE
 
 
 def load(path: Path | None = None) -> dict[str, Any]:

@@ -40,7 +40,7 @@ from cloudhsm_restore import (
 from cloudhsm_restore.aio import AsyncRestoreClient
 from cloudhsm_restore.testing import Fault, LocalCloudHsm
 
-from .clients import OPTIONS
+from .clients import OPTIONS, config
 from .raw_server import BACKUP_ID, RESTORED, RawServer
 
 READY, PENDING_DELETION = BackupState.READY, BackupState.PENDING_DELETION
@@ -496,7 +496,7 @@ def test_1000_in_flight() -> None:
     async def main() -> None:
         server = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=1000)
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        options: dict[str, Any] = {"max_pool_connections": 1000, "connect_timeout": 30, "read_timeout": 60}
+        options: dict[str, Any] = {"max_pool_connections": 1000, "connect_timeout": 120, "read_timeout": 120}
         sizes: list[int] = []
         tracemalloc.start()
         async with new_client(url, **options) as client:
@@ -525,8 +525,9 @@ def test_both_clients_in_one_process(run: Run, service: LocalCloudHsm) -> None:
     ids = pending(service, 40)
 
     async def main() -> None:
-        with service.client() as blocking:
-            async with new_client(service) as client:
+        patient = {"connect_timeout": 60, "read_timeout": 60}  # the machine may be busy
+        with service.client(config(**patient)) as blocking:
+            async with new_client(service, **patient) as client:
 
                 async def theirs(backup_id: str) -> Backup:
                     return await asyncio.to_thread(blocking.ensure_restored, backup_id)

@@ -328,7 +328,8 @@ def test_a_token_that_leads_nowhere(raw_server: RawServer, make_client: MakeClie
 def test_64_threads_share_a_client(service: LocalCloudHsm, make_client: MakeClient) -> None:
     """Threads that share a client get each its own answer, and its own doubt."""
     ids = [service.add_backup(backup_state="PENDING_DELETION").backup_id for _ in range(640)]
-    client = make_client(service.endpoint_url, max_pool_connections=64)
+    patient = {"connect_timeout": 60, "read_timeout": 60}  # the machine may be busy
+    client = make_client(service.endpoint_url, max_pool_connections=64, **patient)
     with ThreadPoolExecutor(64) as pool:
         restored = list(pool.map(client.restore_backup, ids))
     assert [backup.backup_id for backup in restored] == ids

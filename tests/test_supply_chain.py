@@ -106,6 +106,9 @@ def release(tmp_path: Path) -> tuple[Path, Run]:
     (clone / ".ci").mkdir()
     (clone / ".ci/run").write_text("echo everything is checked\n")
     (clone / "cloudhsm_restore/_version.py").write_text('__version__ = "9.8.7"\n')
+    settings = clone / "pyproject.toml"
+    urls = "".join(f'{name} = "https://example.org/{name}"\n' for name in ("Source", "Changelog", "Issues"))
+    settings.write_text(f"[project.urls]\n{urls}\n{settings.read_text('utf-8')}")
     (clone / "CHANGELOG.md").write_text(
         "# Changes\n\n## 9.8.7 (2026-01-31)\n\n- A line.\n\n## 9.8.6 (2026-01-01)\n"
     )
@@ -151,6 +154,7 @@ def test_release(release: tuple[Path, Run]) -> None:
         ("true", "9.8", "'9.8' is no version"),
         ("git checkout -q -b other", "9.8.7", "this is not main"),
         ("touch new", "9.8.7", "changes that are not committed"),
+        ("sed -i /^Issues/d pyproject.toml; git commit -qam x", "9.8.7", "no [project.urls] for Issues"),
         ("git tag v9.8.7", "9.8.7", "a tag v9.8.7 already"),
         ("true", "9.8.6", "_version.py does not say 9.8.6"),
         ("sed -i s/2026-01-31/soon/ CHANGELOG.md", "9.8.7", "no section '## 9.8.7 (the date)'"),
@@ -174,6 +178,27 @@ def test_release_is_refused(release: tuple[Path, Run], command: str, version: st
     assert why in done.stderr
     assert run("git", "tag").stdout == tags
     assert run("git", "ls-remote", "origin").stdout == ""
+
+
+def test_a_release_that_cannot_be_pushed_leaves_no_tag(release: tuple[Path, Run]) -> None:
+    """Where main is behind, that is said before the checks; where the push is refused, the tag goes again."""
+    clone, run = release
+    assert run("git", "push", "--quiet", "origin", "main").returncode == 0
+    (clone.parent / "origin/hooks/pre-receive").write_text("#!/bin/sh\nexit 1\n")
+    (clone.parent / "origin/hooks/pre-receive").chmod(0o755)
+    assert "not released: git ended with 1" in run(sys.executable, "tools/release.py", "9.8.7").stderr
+    assert run("git", "tag").stdout == ""
+    assert run("git", "reset", "--quiet", "--hard", "HEAD").returncode == 0
+    (clone.parent / "origin/hooks/pre-receive").unlink()
+    for command in (
+        "commit --quiet --allow-empty -m theirs",
+        "push --quiet origin main",
+        "reset -q --hard HEAD~",
+    ):
+        assert run("git", *command.split()).returncode == 0
+    done = run(sys.executable, "tools/release.py", "9.8.7")
+    assert "origin/main has commits that are not here" in done.stderr
+    assert "everything is checked" not in done.stdout
 
 
 def test_builds_that_differ_are_refused(release: tuple[Path, Run]) -> None:

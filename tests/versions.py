@@ -14,8 +14,8 @@ ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs/reference/versions.md"
 NEWEST = ""
 COMBINATIONS = (
-    {"boto3": "1.34.136", "botocore": "1.34.136", "pydantic": "2.7.0"},
-    {"boto3": "1.34.136", "botocore": "1.34.136", "pydantic": NEWEST},
+    {"boto3": "1.35.16", "botocore": "1.35.16", "pydantic": "2.7.0"},
+    {"boto3": "1.35.16", "botocore": "1.35.16", "pydantic": NEWEST},
     {"boto3": "1.38.0", "botocore": "1.38.0", "pydantic": NEWEST},
     {"boto3": "1.41.0", "botocore": "1.41.0", "pydantic": NEWEST},
     {"boto3": NEWEST, "pydantic": "2.7.0"},
@@ -59,8 +59,8 @@ def tried(number: int, interpreter: str, wanted: dict[str, str]) -> str:
     counts = ", ".join(re.findall(r"\d+ (?:passed|failed|errors?)", last)) or "no test was run"
     if run.returncode:
         print(run.stdout[-3000:])
-    verdict = "pass" if run.returncode == 0 else "**fail**"
-    return " | ".join([version, *(have.get(name, "-") for name in SHOWN), f"{verdict}: {counts}"])
+    verdict = "pass" if run.returncode == 0 else f"**fail**: {counts}"
+    return " | ".join([version, *(have.get(name, "-") for name in SHOWN), verdict])
 
 
 def main() -> int:

@@ -8,9 +8,11 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 
@@ -38,6 +40,12 @@ def is_past(day: str) -> bool:
         return False
 
 
+def urls() -> dict[str, str]:
+    """Where PyPI's page of the project leads to."""
+    settings: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    return dict(settings["project"].get("urls", {}))
+
+
 def problems(version: str) -> Iterator[str]:
     """What stands against releasing this version."""
     if not re.fullmatch(r"\d+\.\d+\.\d+((a|b|rc)\d+)?", version):
@@ -46,6 +54,10 @@ def problems(version: str) -> Iterator[str]:
         yield "this is not main"
     if git("status", "--porcelain"):
         yield "there are changes that are not committed"
+    git("fetch", "--quiet", "origin")
+    theirs = git("for-each-ref", "--format=%(objectname)", "refs/remotes/origin/main")
+    if theirs and git("rev-list", f"HEAD..{theirs}"):
+        yield "origin/main has commits that are not here"
     if git("tag", "--list", f"v{version}"):
         yield f"there is a tag v{version} already"
     if f'__version__ = "{version}"\n' != (ROOT / "cloudhsm_restore/_version.py").read_text("utf-8"):
@@ -55,6 +67,8 @@ def problems(version: str) -> Iterator[str]:
         yield f"CHANGELOG.md has no section '## {version} (the date)'"
     elif not text:
         yield f"the section of {version} in CHANGELOG.md says nothing"
+    if missing := {"Source", "Changelog", "Issues"} - urls().keys():
+        yield f"pyproject.toml has no [project.urls] for {', '.join(sorted(missing))}"
 
 
 def run(*command: str) -> None:
@@ -78,7 +92,11 @@ def main(version: str, *, dry: bool) -> None:
         print("would run:", *tag, "... and", *push)
         return
     git(*tag[1:], f"{version}\n\n{changes(version)[1]}\n")
-    run(*push)
+    try:
+        run(*push)
+    except SystemExit:
+        git("tag", "--delete", f"v{version}")
+        raise
 
 
 if __name__ == "__main__":
