@@ -2,8 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 from markdown_it import MarkdownIt
@@ -14,7 +14,11 @@ from cloudhsm_restore.testing import LocalCloudHsm
 from .conftest import HAS_AIOBOTOCORE
 from .pages import LANGUAGES, PAGES, ROOT, PageError, Run, blocks, environment, fill, tally
 
-MakeRun = Callable[[Path], Run]
+
+class MakeRun(Protocol):
+    """Prepares the run of a page."""
+
+    def __call__(self, page: Path, *, alone: bool = False) -> Run: ...
 
 
 def name(page: Path) -> str:
@@ -36,7 +40,11 @@ def run(
     folder.mkdir()
     monkeypatch.chdir(folder)
     update = bool(request.config.getoption("--update-docs"))
-    return lambda page: Run(page, service, environment(service, tmp_path), update)
+
+    def make(page: Path, *, alone: bool = False) -> Run:
+        return Run(page, service, environment(service, tmp_path), update and not alone, alone)
+
+    return make
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
@@ -47,6 +55,15 @@ def test_every_block_of_the_page_does_what_the_page_says(page: Path, run: MakeRu
     asynchronous = [block for block in blocks(page) if block.is_asynchronous and block.kind == "executed"]
     left = 0 if HAS_AIOBOTOCORE else sum(not block.hidden for block in asynchronous)
     assert sum(running.executed.values()) == tally(page)["executed"] - left
+
+
+WITH_HIDDEN_BLOCKS = [page for page in PAGES if "page_service" in page.read_text("utf-8")]
+
+
+@pytest.mark.parametrize("page", WITH_HIDDEN_BLOCKS, ids=name)
+def test_what_the_reader_sees_is_enough(page: Path, run: MakeRun) -> None:
+    """The Python blocks of a page work in order without the hidden ones: no name comes from there."""
+    run(page, alone=True).all()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
@@ -105,7 +122,7 @@ WRONG = {
     "an unknown language": "```cobol\nSTOP RUN.\n```",
     "no language": "```\nls\n```",
     "no Python, and marked": ":::{admonition} Needs an AWS account\n```python\na b\n```\n:::",
-    "an invisible block that fails": "<!--- invisible-code-block: python\nservice.no()\n--->",
+    "an invisible block that fails": "<!--- invisible-code-block: python\npage_service.no()\n--->",
 }
 
 
@@ -115,13 +132,25 @@ def test_a_page_that_is_wrong_fails(text: str, run: MakeRun, tmp_path: Path) -> 
     page = tmp_path / "page.md"
     page.write_text(f"# A page\n\n{text}\n", "utf-8")
     with pytest.raises(PageError, match=r"page\.md, line [34]"):
-        run(page).all()
+        running = run(page)
+        running.update = False
+        running.all()
+
+
+def test_a_page_that_needs_what_only_the_runner_sees_fails(run: MakeRun, tmp_path: Path) -> None:
+    """A name from a hidden block is there when a page is run, and not when it is run as a reader has it."""
+    page = tmp_path / "page.md"
+    hidden = "<!--- invisible-code-block: python\nname = page_service.endpoint_url\n--->"
+    page.write_text(f"{hidden}\n\n```python\nassert name\n```\n", "utf-8")
+    run(page).all()
+    with pytest.raises(PageError, match="'name' is not defined"):
+        run(page, alone=True).all()
 
 
 def test_output_is_written_by_a_run(run: MakeRun, tmp_path: Path) -> None:
     """``--update-docs`` puts what is printed into the page, and leaves what agrees already as it is."""
     page = tmp_path / "page.md"
-    right = "```python\nprint(service.endpoint_url)\n```\n\n```text\nhttp://127.0.0.1:4566\n```\n\n"
+    right = "```python\nprint(page_service.endpoint_url)\n```\n\n```text\nhttp://127.0.0.1:4566\n```\n\n"
     right += "```console\n$ echo 1 2\n1 ...\n$ (exit 3); echo $?\n3\n```\n"
     page.write_text(right.replace("4566", "...").replace("\n3\n", "\n"), "utf-8")
     running = run(page)
