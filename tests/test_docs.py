@@ -1,15 +1,23 @@
 """The README and the pages in docs/: every block does what its page says."""
 
+import asyncio
+import contextlib
+import inspect
+import os
 import re
+import textwrap
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+from unittest.mock import patch
 
 import pytest
 from markdown_it import MarkdownIt
 
 import cloudhsm_restore.testing
-from cloudhsm_restore.testing import LocalCloudHsm
+from cloudhsm_restore import RestoreClient
+from cloudhsm_restore.testing import LocalCloudHsm, RestoreStubber
 
 from .conftest import HAS_AIOBOTOCORE
 from .pages import LANGUAGES, PAGES, ROOT, PageError, Run, blocks, environment, fill, tally
@@ -108,6 +116,58 @@ def test_the_readme_is_short() -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
     assert len(readme.splitlines()) <= 110
     assert [each for each in ("make demo", "make test", "docs/start.md") if each not in readme] == []
+
+
+def examples(of: type) -> Iterator[tuple[str, str]]:
+    """The indented blocks in the docstrings of a class and its methods, with the names of where they are."""
+    for name, each in {of.__name__: of, **vars(of)}.items():
+        lines = inspect.getdoc(each) if each is of or inspect.isfunction(each) else None
+        for block in re.findall(r"::\n\n((?: {4}.*\n|\n)+)", f"{lines}\n"):
+            yield f"{of.__name__}: {name}", textwrap.dedent(block)
+
+
+CLASSES: list[type] = [RestoreClient, RestoreStubber, LocalCloudHsm]
+if HAS_AIOBOTOCORE:
+    import cloudhsm_restore.aio
+
+    CLASSES.append(cloudhsm_restore.aio.AsyncRestoreClient)
+
+EXAMPLES = dict(found for each in CLASSES for found in examples(each))
+
+
+@pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES)
+def test_an_example_in_a_docstring_async_or_not_works(example: str, service: LocalCloudHsm) -> None:
+    """What an editor shows on hover runs as it is, where its names mean what they say."""
+    names: dict[str, Any] = {
+        "backup_ids": [service.add_backup(backup_state="PENDING_DELETION").backup_id],
+        "client": service.client(),
+        "code_under_test": use_both,
+        "contextlib": contextlib,
+    }
+    exec("from cloudhsm_restore import *\nfrom cloudhsm_restore.testing import *", names)
+    if "async " not in example:
+        exec(example, names)
+        return
+    exec(f"async def main(client):\n{textwrap.indent(example, '    ')}", names)
+
+    async def main() -> None:
+        async with cloudhsm_restore.aio.AsyncRestoreClient() as client:
+            await names["main"](client)
+
+    with patch.dict(os.environ, service.environ):
+        asyncio.run(main())
+
+
+def use_both(client: RestoreClient) -> None:
+    """Ask for the two answers that the example has queued."""
+    assert client.restore_backup("backup-a2b3c4d5e6f").backup_state == "READY"
+    with pytest.raises(cloudhsm_restore.InvalidRequestError):
+        client.restore_backup("backup-a2b3c4d5e6f")
+
+
+def test_there_are_examples_in_docstrings() -> None:
+    """Those that are there are found."""
+    assert len(EXAMPLES) == (4 if HAS_AIOBOTOCORE else 3)
 
 
 WRONG = {
