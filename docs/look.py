@@ -1,7 +1,7 @@
 """Looks at every built page with a browser: as on a telephone and on a desk, in light and in dark.
 
-``make docs-look`` writes pictures to ``docs/_build/look`` and fails where a page is wider than its window, or where a
-table is cut off and has to be scrolled.
+``make docs-look`` writes pictures to ``docs/_build/look`` and fails where a page is wider than its window,
+or where a table is cut off and has to be scrolled.
 Needs Chromium: Debian's package ``chromium``, or ``CHROMIUM=/path``.
 """
 
@@ -42,7 +42,7 @@ def main() -> None:
                         wide.append(f"{name} at {width} px is {needs} px wide")
                     for heading, cut in tab.evaluate(CUT):
                         if device != "phone" or (name, heading) not in SCROLLED:
-                            wide.append(f"{name} at {width} px: {cut} px of the table {heading!r} are cut off")
+                            wide.append(f"{name} at {width} px: {cut} px of the table {heading!r} are cut")
         browser.close()
     print(f"{len(pages)} pages, {len(pages) * 4} pictures in {BUILD / 'look'}")
     sys.exit("\n".join(sorted(set(wide))) or 0 if wide or pages else "no pages: run `make docs` first")
