@@ -39,6 +39,7 @@ spelling_others = [
 ]
 
 html_theme = "furo"
+pygments_dark_style = "github-dark"  # furo's own underlines the names of modules
 html_title = f"cloudhsm-restore {version}"
 html_static_path = ["_static"]
 html_css_files = ["style.css"]

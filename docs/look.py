@@ -1,6 +1,7 @@
 """Looks at every built page with a browser: as on a telephone and on a desk, in light and in dark.
 
-``make docs-look`` writes pictures to ``docs/_build/look`` and fails where a page is wider than its window.
+``make docs-look`` writes pictures to ``docs/_build/look`` and fails where a page is wider than its window,
+or where a table is cut off and has to be scrolled.
 Needs Chromium: Debian's package ``chromium``, or ``CHROMIUM=/path``.
 """
 
@@ -8,11 +9,18 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Final
 
 from playwright.sync_api import sync_playwright
 
 BUILD = Path(__file__).parent / "_build"
 WIDTHS = {"phone": 390, "desk": 1280}
+
+# Tables that have too many columns for a telephone, by their page and the words of their first heading.
+SCROLLED: Final = {("reference-pages", "page"), ("reference-versions", "Python")}
+CUT = """[...document.querySelectorAll(".table-wrapper")]
+    .filter(each => each.scrollWidth > each.clientWidth + 2)
+    .map(each => [each.querySelector("th")?.innerText ?? "", each.scrollWidth - each.clientWidth])"""
 
 
 def main() -> None:
@@ -32,6 +40,9 @@ def main() -> None:
                     tab.screenshot(path=BUILD / "look" / f"{name}-{device}-{scheme}.png", full_page=True)
                     if needs > width:
                         wide.append(f"{name} at {width} px is {needs} px wide")
+                    for heading, cut in tab.evaluate(CUT):
+                        if device != "phone" or (name, heading) not in SCROLLED:
+                            wide.append(f"{name} at {width} px: {cut} px of the table {heading!r} are cut")
         browser.close()
     print(f"{len(pages)} pages, {len(pages) * 4} pictures in {BUILD / 'look'}")
     sys.exit("\n".join(sorted(set(wide))) or 0 if wide or pages else "no pages: run `make docs` first")

@@ -2,11 +2,14 @@
 
 A page is run from top to bottom, in one namespace, in an empty folder, in an environment that points to a
 `LocalCloudHsm` of its own: `RestoreClient()` and `cloudhsm-restore` work there just as they are written.
-In a block that the reader does not see that service is called `service`::
+In a block that the reader does not see that service is called `page_service`::
 
     <!--- invisible-code-block: python
-    service.inject("drop-after-work")
+    page_service.inject("drop-after-work")
     --->
+
+Nothing that a reader sees may depend on such a block: the visible Python blocks of a page are run once more
+without them, in order. Only a block that begins with ``# In place of AWS`` is run then as well.
 
 ``python``
     is executed. Tests that it defines are called, if they take no fixtures.
@@ -15,9 +18,12 @@ In a block that the reader does not see that service is called `service`::
 ``console``
     is executed by bash: lines that begin with ``$ `` are commands, the others what they print, on both
     streams. A command that fails needs an ``echo $?``. Where the first command is ``cloudhsm-restore serve``,
-    it goes on until the end of the page, and the line that it prints is "pasted" into what follows.
-``json``, ``yaml``, ``toml``, ``ini``
+    it goes on until the end of the page, and the line that it prints is "pasted" into what follows. Its
+    port is any that is free, whatever the page says.
+``json``, ``yaml``, ``toml``
     is parsed.
+``ini``
+    is parsed, and is ``~/.aws/config`` from then on.
 ``text``
     anywhere else is a diagram or a message.
 :::{admonition} Needs ...
@@ -33,6 +39,7 @@ import contextlib
 import doctest
 import io
 import json
+import logging
 import os
 import re
 import shlex
@@ -76,6 +83,7 @@ _REQUEST_ID: Final = re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"
 _SHOWN_REQUEST_ID: Final = "7d2c1f0e-6b1a-4c0d-9d3e-2f1a0b9c8d7e"
 _SHOWN_ENDPOINT: Final = "http://127.0.0.1:4566"
 _ENDPOINT: Final = re.compile(r"http://127\.0\.0\.1:\d+")
+_PORT: Final = re.compile(r"--port \d+")
 _PATIENCE: Final = 60.0
 
 
@@ -102,6 +110,11 @@ class Block:
         if self.language == "console" and all(map(_ELSEWHERE.match, _commands(self.source))):
             return "elsewhere"
         return {"python": "executed", "console": "executed", "text": "shown"}.get(self.language, "parsed")
+
+    @property
+    def is_for_the_runner(self) -> bool:
+        """Whether a reader, who does not see it, can do without it."""
+        return self.hidden and not self.source.startswith("# In place of AWS")
 
     @property
     def is_asynchronous(self) -> bool:
@@ -150,21 +163,28 @@ class Run:
     """For commands; Python blocks see the process's own environment."""
     update: bool = False
     """Whether to write down what is printed, instead of comparing it."""
+    alone: bool = False
+    """Whether to run what a reader of Python has: the visible blocks of Python, and nothing else."""
 
     def __post_init__(self) -> None:
         """Nothing has been run yet."""
         self.text = self.page.read_text("utf-8")
         self.executed: Counter[str] = Counter()
         self.module = ModuleType("page_" + re.sub(r"\W", "_", self.page.stem))
-        self.module.__dict__["service"] = self.service
+        if not self.alone:
+            self.module.__dict__["page_service"] = self.service
         self._edits: list[tuple[int, int, str]] = []
         self._background = contextlib.ExitStack()
 
     def all(self) -> None:
         """Run every block, and write the page anew if asked to."""
         found = blocks(self.page)
+        if self.alone:
+            found = [block for block in found if not block.is_for_the_runner and block.language != "console"]
         sys.modules[self.module.__name__] = self.module  # where dataclasses and pydantic look names up
         with self._background:
+            self._background.enter_context(patch.dict(os.environ))
+            self._background.callback(self._tidy, logging.getLogger("cloudhsm_restore").handlers[:])
             for number, block in enumerate(found):
                 try:
                     self._one(block, found[number + 1] if block is not found[-1] else None)
@@ -176,9 +196,19 @@ class Run:
                 self.text = self.text[:start] + new + self.text[end:]
             self.page.write_text(self.text, "utf-8")
 
+    def _tidy(self, handlers: list[logging.Handler]) -> None:
+        logger = logging.getLogger("cloudhsm_restore")
+        logger.handlers[:] = handlers
+        logger.setLevel(logging.NOTSET)
+        for value in self.module.__dict__.values():
+            if isinstance(value, LocalCloudHsm) and value is not self.service:
+                value.close()
+
     def _one(self, block: Block, after: Block | None) -> None:
         if block.kind in ("marked", "parsed", "shown"):
             check(block)
+            if block.language == "ini" and not block.needs:
+                self._configure(block.source)
         elif block.kind == "executed" and (_HAS_AIOBOTOCORE or not block.is_asynchronous):
             if block.language == "console":
                 self._console(block)
@@ -187,6 +217,13 @@ class Run:
                 if after and _is_output(self.text, block, after):
                     self._compare(after, after.source, printed)
             self.executed[block.language] += not block.hidden
+
+    def _configure(self, config: str) -> None:
+        folder = Path(self.environ["HOME"], ".aws")
+        folder.mkdir(exist_ok=True)
+        keys = "".join(f"{name.lower()} = {value}\n" for name, value in self.environ.items() if "KEY" in name)
+        (folder / "config").write_text(config, "utf-8")
+        (folder / "credentials").write_text(f"[default]\n{keys}", "utf-8")
 
     def _python(self, block: Block) -> str:
         tree = ast.parse(block.source)
@@ -232,7 +269,7 @@ class Run:
 
     def _serve(self, command: str) -> str:
         program = subprocess.Popen(
-            shlex.split(command),
+            shlex.split(_PORT.sub("--port 0", command)),
             env=self.environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -1,20 +1,32 @@
 """The README and the pages in docs/: every block does what its page says."""
 
+import asyncio
+import contextlib
+import inspect
+import os
 import re
+import textwrap
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Protocol
+from unittest.mock import patch
 
 import pytest
 from markdown_it import MarkdownIt
 
 import cloudhsm_restore.testing
-from cloudhsm_restore.testing import LocalCloudHsm
+from cloudhsm_restore import RestoreClient
+from cloudhsm_restore.testing import LocalCloudHsm, RestoreStubber
 
 from .conftest import HAS_AIOBOTOCORE
 from .pages import LANGUAGES, PAGES, ROOT, PageError, Run, blocks, environment, fill, tally
 
-MakeRun = Callable[[Path], Run]
+
+class MakeRun(Protocol):
+    """Prepares the run of a page."""
+
+    def __call__(self, page: Path, *, alone: bool = False) -> Run: ...
 
 
 def name(page: Path) -> str:
@@ -36,7 +48,11 @@ def run(
     folder.mkdir()
     monkeypatch.chdir(folder)
     update = bool(request.config.getoption("--update-docs"))
-    return lambda page: Run(page, service, environment(service, tmp_path), update)
+
+    def make(page: Path, *, alone: bool = False) -> Run:
+        return Run(page, service, environment(service, tmp_path), update and not alone, alone)
+
+    return make
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
@@ -47,6 +63,15 @@ def test_every_block_of_the_page_does_what_the_page_says(page: Path, run: MakeRu
     asynchronous = [block for block in blocks(page) if block.is_asynchronous and block.kind == "executed"]
     left = 0 if HAS_AIOBOTOCORE else sum(not block.hidden for block in asynchronous)
     assert sum(running.executed.values()) == tally(page)["executed"] - left
+
+
+WITH_HIDDEN_BLOCKS = [page for page in PAGES if "page_service" in page.read_text("utf-8")]
+
+
+@pytest.mark.parametrize("page", WITH_HIDDEN_BLOCKS, ids=name)
+def test_what_the_reader_sees_is_enough(page: Path, run: MakeRun) -> None:
+    """The Python blocks of a page work in order without the hidden ones: no name comes from there."""
+    run(page, alone=True).all()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
@@ -93,6 +118,58 @@ def test_the_readme_is_short() -> None:
     assert [each for each in ("make demo", "make test", "docs/start.md") if each not in readme] == []
 
 
+def examples(of: type) -> Iterator[tuple[str, str]]:
+    """The indented blocks in the docstrings of a class and its methods, with the names of where they are."""
+    for name, each in {of.__name__: of, **vars(of)}.items():
+        lines = inspect.getdoc(each) if each is of or inspect.isfunction(each) else None
+        for block in re.findall(r"::\n\n((?: {4}.*\n|\n)+)", f"{lines}\n"):
+            yield f"{of.__name__}: {name}", textwrap.dedent(block)
+
+
+CLASSES: list[type] = [RestoreClient, RestoreStubber, LocalCloudHsm]
+if HAS_AIOBOTOCORE:
+    import cloudhsm_restore.aio
+
+    CLASSES.append(cloudhsm_restore.aio.AsyncRestoreClient)
+
+EXAMPLES = dict(found for each in CLASSES for found in examples(each))
+
+
+@pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES)
+def test_an_example_in_a_docstring_async_or_not_works(example: str, service: LocalCloudHsm) -> None:
+    """What an editor shows on hover runs as it is, where its names mean what they say."""
+    names: dict[str, Any] = {
+        "backup_ids": [service.add_backup(backup_state="PENDING_DELETION").backup_id],
+        "client": service.client(),
+        "code_under_test": use_both,
+        "contextlib": contextlib,
+    }
+    exec("from cloudhsm_restore import *\nfrom cloudhsm_restore.testing import *", names)
+    if "async " not in example:
+        exec(example, names)
+        return
+    exec(f"async def main(client):\n{textwrap.indent(example, '    ')}", names)
+
+    async def main() -> None:
+        async with cloudhsm_restore.aio.AsyncRestoreClient() as client:
+            await names["main"](client)
+
+    with patch.dict(os.environ, service.environ):
+        asyncio.run(main())
+
+
+def use_both(client: RestoreClient) -> None:
+    """Ask for the two answers that the example has queued."""
+    assert client.restore_backup("backup-a2b3c4d5e6f").backup_state == "READY"
+    with pytest.raises(cloudhsm_restore.InvalidRequestError):
+        client.restore_backup("backup-a2b3c4d5e6f")
+
+
+def test_there_are_examples_in_docstrings() -> None:
+    """Those that are there are found."""
+    assert len(EXAMPLES) == (4 if HAS_AIOBOTOCORE else 3)
+
+
 WRONG = {
     "an error": "```python\n1 / 0\n```",
     "a test that fails": "```python\ndef test_it() -> None:\n    assert False\n```",
@@ -105,7 +182,7 @@ WRONG = {
     "an unknown language": "```cobol\nSTOP RUN.\n```",
     "no language": "```\nls\n```",
     "no Python, and marked": ":::{admonition} Needs an AWS account\n```python\na b\n```\n:::",
-    "an invisible block that fails": "<!--- invisible-code-block: python\nservice.no()\n--->",
+    "an invisible block that fails": "<!--- invisible-code-block: python\npage_service.no()\n--->",
 }
 
 
@@ -115,13 +192,25 @@ def test_a_page_that_is_wrong_fails(text: str, run: MakeRun, tmp_path: Path) -> 
     page = tmp_path / "page.md"
     page.write_text(f"# A page\n\n{text}\n", "utf-8")
     with pytest.raises(PageError, match=r"page\.md, line [34]"):
-        run(page).all()
+        running = run(page)
+        running.update = False
+        running.all()
+
+
+def test_a_page_that_needs_what_only_the_runner_sees_fails(run: MakeRun, tmp_path: Path) -> None:
+    """A name from a hidden block is there when a page is run, and not when it is run as a reader has it."""
+    page = tmp_path / "page.md"
+    hidden = "<!--- invisible-code-block: python\nname = page_service.endpoint_url\n--->"
+    page.write_text(f"{hidden}\n\n```python\nassert name\n```\n", "utf-8")
+    run(page).all()
+    with pytest.raises(PageError, match="'name' is not defined"):
+        run(page, alone=True).all()
 
 
 def test_output_is_written_by_a_run(run: MakeRun, tmp_path: Path) -> None:
     """``--update-docs`` puts what is printed into the page, and leaves what agrees already as it is."""
     page = tmp_path / "page.md"
-    right = "```python\nprint(service.endpoint_url)\n```\n\n```text\nhttp://127.0.0.1:4566\n```\n\n"
+    right = "```python\nprint(page_service.endpoint_url)\n```\n\n```text\nhttp://127.0.0.1:4566\n```\n\n"
     right += "```console\n$ echo 1 2\n1 ...\n$ (exit 3); echo $?\n3\n```\n"
     page.write_text(right.replace("4566", "...").replace("\n3\n", "\n"), "utf-8")
     running = run(page)

@@ -327,9 +327,11 @@ def test_what_fails_is_kept_and_reported() -> None:
 
 
 def test_the_function_gets_the_version_that_stands_beside_it() -> None:
-    """What the function asks the package index for includes this version of the library."""
-    wanted = (FOLDER / GUARD["CodeUri"] / "requirements.txt").read_text(encoding="utf-8")
-    requirement = Requirement(wanted.strip())
+    """What the function asks pip for includes this version of the library, from a wheel that lies beside."""
+    lines = (FOLDER / GUARD["CodeUri"] / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    here, wanted = [line for line in lines if not line.startswith("#")]
+    assert here == "--find-links ."
+    requirement = Requirement(wanted)
     assert requirement.name == "cloudhsm-restore"
     assert requirement.specifier.contains(__version__)
 
