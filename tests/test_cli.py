@@ -793,3 +793,6 @@ def test_without_the_extra(tmp_path: Path) -> None:
     ran = run(code, env=environment(tmp_path), python=(sys.executable, "-c"))
     assert (ran.status, ran.out) == (4, "")
     assert ran.err == "The command line needs an extra: pip install 'cloudhsm-restore[cli]'\n"
+    injected = "Fault injected: RestoreBackup will do its work, and its answer is dropped.\n"
+    assert ran.out.count("    'PENDING_DELETION'\n") == 3
+    assert ran.out.count(f"    'PENDING_DELETION'\n{injected}") == 2
