@@ -796,3 +796,21 @@ def test_without_the_extra(tmp_path: Path) -> None:
     injected = "Fault injected: RestoreBackup will do its work, and its answer is dropped.\n"
     assert ran.out.count("    'PENDING_DELETION'\n") == 3
     assert ran.out.count(f"    'PENDING_DELETION'\n{injected}") == 2
+def test_interrupt_while_starting(tmp_path: Path) -> None:
+    """Ctrl-C while the command line is still being imported is status 130 and no traceback."""
+    code = """
+import os, signal, sys
+
+class Interrupt:
+    def find_spec(self, name, path, target=None):
+        if name == "click.core":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupt())
+from cloudhsm_restore.__main__ import main
+sys.exit(main())
+"""
+    ran = run(code, env=environment(tmp_path), python=(sys.executable, "-c"))
+    assert (ran.status, ran.out, ran.err) == (130, "", "Interrupted.\n")
+
+
