@@ -201,6 +201,53 @@ def test_words_for_the_time_left() -> None:
     """The time left is rounded down, and never looks longer than it is."""
     left = [timedelta(days=6, hours=23, minutes=59), timedelta(hours=23, minutes=59), timedelta(seconds=119)]
     assert [time_left_in_words(each) for each in left] == ["6 d 23 h", "23 h 59 min", "1 min"]
+def test_endpoint_without_a_region(call: Call) -> None:
+    """An endpoint can do without a region, and then none is made up."""
+    listed = call("list", AWS_DEFAULT_REGION="", AWS_REGION="")
+    assert "in region not set, endpoint http://127.0.0.1:" in listed.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--all"], "There is no backup in region"),
+        (["--all", "--tag", "X=y"], "There is no backup that passes the filters in region"),
+        (["--tag", "X=y"], "no backup that is PENDING_DELETION and passes the filters in region"),
+        (["--state", "READY", "--state", "DELETED"], "no backup that is READY or DELETED in region"),
+    ],
+)
+def test_empty_list_says_what_it_looked_for(call: Call, arguments: list[str], said: str) -> None:
+    """Where nothing passes, list says what was asked for."""
+    assert said in call("list", *arguments).err
+
+
+@pytest.mark.parametrize(
+    "command", [["list"], ["restore", "--all-pending", "--dry-run"], ["restore", "--yes"]]
+)
+@pytest.mark.parametrize("columns", [60, 40])
+def test_narrow_terminal(
+    service: LocalCloudHsm, env: dict[str, str], command: list[str], columns: int
+) -> None:
+    """On a narrow terminal no ID is cropped or broken, in whatever state and with whatever tags."""
+    tags = [{"Key": "Name", "Value": "payments " * 9}]
+    ids = [*pending(service), *pending(service, tag_list=tags, cluster_id="cluster-ccccccccccc")]
+    more = ids if command[-1] == "--yes" else []
+    with Terminal(*command, *more, env=env, columns=columns) as terminal:
+        assert terminal.end() == 0
+    table = terminal.text[: terminal.text.index("in account" if not more else "2 restored")]
+    for part in (*ids, "cluster-ccccccccccc"):
+        assert part in table.split()
+    assert max(map(len, table.splitlines())) <= columns or more
+
+
+def test_narrower_than_an_id(service: LocalCloudHsm, env: dict[str, str]) -> None:
+    """Where not even an ID fits, it goes on in the next line."""
+    [backup_id] = pending(service)
+    with Terminal("list", env=env, columns=30) as terminal:
+        assert terminal.end() == 0
+    assert backup_id in "".join(terminal.text.split())
+
+
     assert time_left_in_words(timedelta(seconds=-1)) == "any moment"
 
 
@@ -331,12 +378,12 @@ def test_dry_run_changes_nothing(service: LocalCloudHsm, call: Call) -> None:
 
 
 def test_a_dry_run_that_may_not_look(service: LocalCloudHsm, call: Call) -> None:
-    """Where DescribeBackups is not allowed, a dry run says that it cannot say, and not that it would not."""
+    """Where DescribeBackups is not allowed, a dry run says that it would try, and not that it would not."""
     [backup_id] = pending(service)
     service.inject(Fault.ACCESS_DENIED, "DescribeBackups", times=9)
     ran = call("restore", "--dry-run", backup_id)
     assert list(outcomes(ran.out).values()) == ["cannot_say"]
-    assert "1 cannot say, but would be tried" in ran.err
+    assert "0 would be restored, 1 would be tried unseen." in ran.err
     assert "would not" not in ran.err
     assert ran.status == 1
     table = call("restore", "--dry-run", backup_id, "--output", "table")
@@ -419,6 +466,7 @@ def test_lost_answers_are_settled(service: LocalCloudHsm, call: Call) -> None:
 
 
 def test_credentials_that_expire_on_the_way(service: LocalCloudHsm, call: Call) -> None:
+    assert "0 restored, 0 already fine, 1 restored but not exempt, 0 failed, 0 unknown in" in ran.err
     """When the credentials expire, nothing more is begun: status 4, and the rest is not tried."""
     pending(service, 30)
     service.inject(Fault.DELAY, "RestoreBackup", times=3, seconds=0)
@@ -444,6 +492,51 @@ def test_restore_goes_on_without_standard_output(
     assert states(service) == {"READY": 20}
     assert "20 restored" in done.err or "2>&-" in target
     assert "Traceback" not in done.err
+def test_many_failures_of_all_pending(service: LocalCloudHsm, call: Call) -> None:
+    """More failures than one can copy are tried again with --all-pending and the same filters."""
+    wanted = {"tag_list": [{"Key": "A b", "Value": "c"}], "cluster_id": "cluster-bbbbbbbbbbb"}
+    ids, other = pending(service, 30, **wanted), pending(service)
+    service.inject(Fault.ACCESS_DENIED, "RestoreBackup", times=30)
+    filters = ["--cluster", "cluster-bbbbbbbbbbb", "--tag", "A b=c"]
+    ran = call("restore", "--all-pending", "--yes", "--never-expires", *filters)
+    what, command, _ = ran.err.splitlines()[-3:]
+    assert what == "To try all again that are pending still:"
+    words = shlex.split(command)
+    assert words[-7:] == ["--all-pending", *filters, "--never-expires", "--yes"]
+    again = call(*words[words.index("restore") :])
+    assert outcomes(again.out) == dict.fromkeys(ids, "restored")
+    assert states(service)["PENDING_DELETION"] == len(other)
+
+
+def test_many_failed_exemptions(service: LocalCloudHsm, call: Call) -> None:
+    """What is READY already and only not exempt is not pending: it is tried again by its ID."""
+    ids = pending(service, 11)
+    service.inject(Fault.ACCESS_DENIED, "ModifyBackupAttributes", times=11)
+    ran = call("restore", "--all-pending", "--yes", "--never-expires")
+    what, command, _ = ran.err.splitlines()[-3:]
+    assert what.startswith("To try again, pipe the output of this run into")
+    words = shlex.split(command)
+    call(*words[words.index("restore") :], stdin=ran.out)
+    assert all(service.backups[backup_id].never_expires for backup_id in ids)
+
+
+@pytest.mark.parametrize("form", ["jsonl", "json", "table"])
+def test_many_failures_in_a_pipe(service: LocalCloudHsm, call: Call, form: str) -> None:
+    """Elsewhere the output of the run is what to pipe into the command that tries again, or IDs."""
+    ids = pending(service, 30)
+    service.inject(Fault.ACCESS_DENIED, "RestoreBackup", times=29)
+    ran = call("restore", *ids, "--yes", "--output", form)
+    what, command, _ = ran.err.splitlines()[-3:]
+    assert command.split()[-3:] == ["restore", "--yes", "-"]
+    expected = (
+        "To try these 29 again, pipe their IDs into:" if form == "table" else "pipe the output of this run"
+    )
+    assert expected in what
+    again = call("restore", "--yes", "-", stdin="\n".join(ids) if form == "table" else ran.out)
+    assert set(outcomes(again.out)) == set(ids)
+    assert states(service) == {"READY": 30}
+
+
     assert done.out.split() == ["1" if target == "/dev/full" else "0"]
 
 
@@ -466,6 +559,7 @@ def test_endpoint_of_the_environment(service: LocalCloudHsm, env: dict[str, str]
     """An endpoint from the environment is named as one from --endpoint-url is, without its password."""
     endpoint = service.endpoint_url.replace("//", f"//user:{SECRET}@")
     plain = {name: value for name, value in env.items() if "ENDPOINT" not in name}
+    assert "ensure_restored" not in ran.out
     [backup_id] = pending(service)
     shown = f"endpoint {service.endpoint_url.replace('//', '//***@')}"
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_CLOUDHSM_V2"):

@@ -278,7 +278,7 @@ def _restore(
                 records[backup_id] = Record(backup_id, outcome, found.get(backup_id))
                 data.add(record_json(records[backup_id]))
         ordered = sorted(records.values(), key=lambda record: _ORDER.index(record.outcome))
-        data.end(lambda _: outcomes_table(ordered))
+        data.end(lambda width: outcomes_table(ordered, width=width))
         _report(settings, ordered, options)
     if run.abandoned:
         # Python would wait for the calls that are under way, however long they take.
