@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 from collections import Counter
@@ -18,13 +20,14 @@ import jsonschema
 import pytest
 
 import cloudhsm_restore
-from cloudhsm_restore import Backup, RestoreError
+from cloudhsm_restore import Backup, RestoreError, WaitTimeoutError
 from cloudhsm_restore.cli import main
 from cloudhsm_restore.cli._output import Outcome, time_left_in_words
 from cloudhsm_restore.cli._settings import in_words
 from cloudhsm_restore.testing import Fault, LocalCloudHsm
 
 from .terminal import CLI, Ran, Terminal, environment, run
+from .raw_server import RawServer, http
 
 SECRET = "c0nspicuous-Secret"
 ESCAPE = "\x1b"
@@ -794,6 +797,89 @@ def test_serve(tmp_path: Path, ended_by: signal.Signals) -> None:
     with subprocess.Popen(
         [*CLI, "serve", "--pending", "2", "--region", "eu-west-1"],
         env=environment(tmp_path),
+_NO_KEY = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+_NO_REGION = {"AWS_DEFAULT_REGION": "", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}
+_SSO = """
+[profile sso]
+sso_start_url = https://example.awsapps.com/start
+sso_region = us-east-1
+sso_account_id = 111122223333
+sso_role_name = restorer
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "more", "advice"),
+    [
+        ([], _NO_REGION | {"AWS_REGION": ""}, "Give --region, or set AWS_DEFAULT_REGION."),
+        ([], _NO_REGION, "AWS_REGION is set, but boto3 does not read it. Give --region"),
+        ([], _NO_KEY, "Give --profile, or set AWS_PROFILE; a profile of IAM Identity Center also needs"),
+        ([], {"AWS_SECRET_ACCESS_KEY": ""}, "Set both halves of the key, or give --profile."),
+        (["--profile", "nobody"], {}, "`aws configure list-profiles` lists those that there are."),
+        (["--profile", "sso"], {}, "Run `aws sso login` with this profile."),
+        (["--endpoint-url", "localhost:4566"], {}, "a URL that starts with http:// or https://."),
+        (
+            ["--region", "not a region"],
+            {},
+            "Check the region, the profile, the credentials and the endpoint.",
+        ),
+    ],
+)
+def test_configuration_names_the_fix(
+    call: Call, tmp_path: Path, arguments: list[str], more: dict[str, str], advice: str
+) -> None:
+    """What is not configured is status 4, and the message names the option or command that mends it, once."""
+    config = tmp_path / "config"
+    config.write_text(_SSO)
+    ran = call("list", *arguments, **more, AWS_CONFIG_FILE=str(config))
+    assert ran.status == 4
+    assert advice in ran.err
+    assert ("Check the region" in ran.err) == ("Check the region" in advice)
+    assert "region not set" not in ran.err
+
+
+def test_no_region_at_all(env: dict[str, str]) -> None:
+    """Without a region there is no place to name, and AWS_REGION is not one that boto3 reads."""
+    plain = {name: value for name, value in env.items() if name not in ("AWS_DEFAULT_REGION", "AWS_REGION")}
+    del plain["AWS_ENDPOINT_URL_CLOUDHSM_V2"]
+    advice = "Give --region, or set AWS_DEFAULT_REGION.\n"
+    assert run("list", env=plain).err == f"Error: You must specify a region. {advice}"
+    ran = run("list", env=plain | {"AWS_REGION": "us-east-1"})
+    assert ran.err.endswith(f" AWS_REGION is set, but boto3 does not read it. {advice}")
+
+
+PAGE = b"<!DOCTYPE html>\n<html><head><title>Hello</title></head><body>" + b"<p>Please log in.</p>" * 99
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        http(PAGE, content_type="text/html"),
+        http(PAGE, "501 Unsupported method", "text/html"),
+        http(PAGE, "403 Forbidden", "text/html"),
+        http(b"404 page not found", "404 Not Found", "text/plain"),
+        http({"hello": 1}),
+    ],
+)
+@pytest.mark.parametrize("command", [["list"], ["restore", "backup-a2b3c4d5e6f", "--timeout", "0"]])
+def test_another_server(raw_server: RawServer, call: Call, command: list[str], answer: bytes) -> None:
+    """A web server or a captive portal instead of CloudHSM is called that, and trying again is no advice."""
+    answer = re.sub(b"x-amzn-RequestId: .*\r\n", b"", answer)
+    ran = call(*command, "--endpoint-url", raw_server.answer(*[answer] * 9))
+    assert ran.status in {1, 3}
+    assert "This does not look like CloudHSM. Check the endpoint and the proxy, and whether" in ran.err
+    assert not re.search("may work if you|[Tt]ry again|Try it again|Allow cloudhsm", ran.err)
+    assert max(map(len, ran.err.splitlines())) < 600
+
+
+def test_what_stands_in_front_of_aws(service: LocalCloudHsm, call: Call) -> None:
+    """A gateway of AWS that has a bad moment is no other server: trying again is the advice, once."""
+    service.inject(Fault.UNAVAILABLE_HTML, times=9)
+    ran = call("list")
+    assert "does not look like" not in ran.err
+    assert len(re.findall("again", ran.err)) == 1
+
+
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -821,6 +907,32 @@ def test_serve_on_a_port_that_is_taken(service: LocalCloudHsm, tmp_path: Path) -
 # --- Start-up, completion, the extra ---
 
 _IMPORTED = """
+def test_verbose_shows_every_try(service: LocalCloudHsm, call: Call) -> None:
+    """With --verbose every try is there with its answer: HTTP status and error code, or what went wrong."""
+    [backup_id] = pending(service)
+    service.inject(Fault.THROTTLED, "RestoreBackup")
+    service.inject(Fault.DROP_BEFORE_WORK, "RestoreBackup")
+    ran = call("--verbose", "restore", backup_id, AWS_MAX_ATTEMPTS="3", AWS_RETRY_MODE="standard")
+    tries = [line.split(" ", 2)[2] for line in ran.err.splitlines() if " RestoreBackup" in line]
+    asked = f'RestoreBackup {{"BackupId": "{backup_id}"}}'
+    assert tries[:6] == [
+        asked,
+        "RestoreBackup: HTTP 400 ThrottlingException",
+        asked,
+        "RestoreBackup: ConnectionClosedError",
+        asked,
+        "RestoreBackup: HTTP 200",
+    ]
+
+
+def test_advice_is_given_once() -> None:
+    """Nobody is told twice to try again."""
+    for cls in (WaitTimeoutError, RestoreError):
+        unsettled = cls("x", operation="RestoreBackup", backup_id="backup-a", outcome_unknown=True)
+        assert in_words(unsettled).endswith("all the same; trying it again finds out.")
+    assert in_words(WaitTimeoutError("x")).endswith("Try it again.")
+
+
 import sys
 {run}
 sys.stderr.write("\\n".join(sorted({{name.partition(".")[0] for name in sys.modules}})))

@@ -64,8 +64,8 @@ def _options(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _
 
 
 _region = _option("--region", metavar="NAME", help="The AWS Region. Without it, as boto3 finds it.")
-_color = _option("--no-color", is_flag=True, help="No colours. So does a NO_COLOR in the environment.")
-_verbose = _option("--verbose", is_flag=True, help="Say on standard error what is called.")
+_color = _option("--no-color", is_flag=True, help="No colours; NO_COLOR in the environment does the same.")
+_verbose = _option("--verbose", is_flag=True, help="Say on standard error what is called and answered.")
 _everywhere = _options(
     _region,
     _option("--profile", metavar="NAME", help="The AWS profile, as with boto3."),
