@@ -9,7 +9,8 @@ import socket
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 from importlib.resources import files
 from io import StringIO
@@ -932,6 +933,108 @@ def test_advice_is_given_once() -> None:
         assert in_words(unsettled).endswith("all the same; trying it again finds out.")
     assert in_words(WaitTimeoutError("x")).endswith("Try it again.")
 
+def test_advice_is_something_to_type() -> None:
+    """No message tells somebody at a terminal to call a Python function."""
+    unsettled = RestoreError("x", operation="RestoreBackup", backup_id="backup-a", outcome_unknown=True)
+    assert "()" not in in_words(unsettled)
+    for name in cloudhsm_restore.__all__:
+        thing = getattr(cloudhsm_restore, name)
+        if isinstance(thing, type) and issubclass(thing, RestoreError):
+            assert "()" not in in_words(RestoreError(thing.advice))
+
+
+# --- demo and serve ---
+
+
+def test_demo_in_a_pipe(tmp_path: Path) -> None:
+    """The demo needs nothing around it, says first that no account is touched, and is plain in a pipe."""
+    ran = run("demo", env=environment(tmp_path))
+    assert (ran.status, ran.err) == (0, "")
+    assert ran.out.startswith("Everything here runs on this machine. No AWS account is touched.\n")
+    assert ESCAPE not in ran.out
+    assert (
+        "    InvalidRequestError\n    RestoreBackup backup-a2b3c4d5e6f: CloudHsmInvalidRequestException: "
+        in ran.out
+    )
+    assert "    ResourceNotFoundError\n    RestoreBackup backup-7777777zzzz: " in ran.out
+    assert ran.out.rstrip().splitlines()[-2] == "    <BackupState.READY: 'READY'>"
+    injected = "Fault injected: RestoreBackup will do its work, and its answer is dropped.\n"
+    assert ran.out.count("    'PENDING_DELETION'\n") == 3
+    assert ran.out.count(f"    'PENDING_DELETION'\n{injected}") == 2
+
+
+def test_demo_on_a_terminal(tmp_path: Path) -> None:
+    """On a terminal of 80 columns the demo fits, in colours."""
+    with Terminal("demo", env=environment(tmp_path)) as terminal:
+        assert terminal.end() == 0
+    assert max(map(len, terminal.text.splitlines())) <= 80
+    assert f"{ESCAPE}[1;31mInvalidRequestError" in terminal.raw
+
+
+@pytest.mark.parametrize("ended_by", [signal.SIGINT, signal.SIGTERM])
+def test_serve(tmp_path: Path, ended_by: signal.Signals) -> None:
+    """serve prints one line that points any AWS tool at it, and Ctrl-C or SIGTERM ends it cleanly."""
+    with subprocess.Popen(
+        [*CLI, "serve", "--pending", "2", "--region", "eu-west-1"],
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as served:
+        assert served.stdout is not None
+        line = served.stdout.readline()
+        script = f"{line} {shlex.join(CLI)} restore --all-pending --yes"
+        if ended_by is signal.SIGINT:
+            assert len(records(run("-c", script, env=environment(tmp_path), python=("bash",)).out)) == 2
+        served.send_signal(ended_by)
+        out, err = served.communicate(timeout=60)
+        assert (served.returncode, out) == (0, "")
+        names = [word.partition("=")[0] for word in shlex.split(line)[1:]]
+        assert err.splitlines()[-1] == shlex.join(["unset", *names])
+        assert "Traceback" not in err
+
+
+def test_serve_as_the_documentation_shows_it(tmp_path: Path) -> None:
+    """Without --port it is 4566, or any if that is taken; its first backup has the tag of the README."""
+    with closing(socket.socket()) as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with suppress(OSError):  # somebody else has it, which is as good
+            taken.bind(("127.0.0.1", 4566))
+            taken.listen()
+        with serving(tmp_path) as environ:
+            assert environ["AWS_ENDPOINT_URL_CLOUDHSM_V2"] != "http://127.0.0.1:4566"
+            listed = run("list", "--tag", "Env=prod", env=environment(tmp_path, **environ))
+            assert json.loads(listed.out)["backup_id"] == "backup-a2b3c4d5e6f"
+    with closing(socket.socket()) as probe:
+        if probe.connect_ex(("127.0.0.1", 4566)) == 0:
+            pytest.skip("somebody else listens on port 4566")
+    with serving(tmp_path) as environ:
+        assert environ["AWS_ENDPOINT_URL_CLOUDHSM_V2"] == "http://127.0.0.1:4566"
+
+
+@contextmanager
+def serving(home: Path) -> Generator[dict[str, str]]:
+    with subprocess.Popen(
+        [*CLI, "serve"], env=environment(home), stdout=subprocess.PIPE, text=True
+    ) as served:
+        assert served.stdout is not None
+        try:
+            exported = shlex.split(served.stdout.readline())[1:]
+            yield dict(word.split("=", 1) for word in exported)
+        finally:
+            served.send_signal(signal.SIGINT)
+
+
+def test_serve_on_a_port_that_is_taken(service: LocalCloudHsm, tmp_path: Path) -> None:
+    """A port that is taken is status 4, in words."""
+    ran = run("serve", "--port", service.endpoint_url.rpartition(":")[2], env=environment(tmp_path))
+    assert ran.status == 4
+    assert "Cannot listen on 127.0.0.1:" in ran.err
+
+
+# --- Start-up, completion, the extra ---
+
+_IMPORTED = """
 
 import sys
 {run}

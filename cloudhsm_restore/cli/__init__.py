@@ -31,7 +31,7 @@ from ._settings import (
 
 if TYPE_CHECKING:
     from cloudhsm_restore import Backup, RestoreClient
-    from cloudhsm_restore.testing import BackupFields
+    from cloudhsm_restore.testing import BackupFields, LocalCloudHsm
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -308,7 +308,7 @@ def demo(settings: Settings) -> None:
 
 
 @cli.command(epilog="\b\nExample:\n  cloudhsm-restore serve --port 8080 --pending 100")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Default: the system chooses one.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Default: 4566, or any if that is taken.")
 @click.option(
     "--pending",
     metavar="NUMBER",
@@ -323,21 +323,35 @@ def serve(settings: Settings, port: int, pending: int) -> None:
     """Run a local CloudHSM backup service on 127.0.0.1, for any AWS tool, until Ctrl-C."""
     from cloudhsm_restore.testing import LocalCloudHsm
 
+_PORTS: Final = 4566, 0  # the one that the documentation shows, else whichever is free
+
+
+def _local_service(region: str | None, port: int, *others: int) -> "LocalCloudHsm":
+    from cloudhsm_restore.testing import LocalCloudHsm
+
+    try:
+        return LocalCloudHsm(port=port, **({"region_name": region} if region else {}))
+    except OSError as error:
+        if others:
+            return _local_service(region, *others)
+        what = f"Cannot listen on 127.0.0.1:{port}: {error.strerror}."
+        raise Problem(what, Status.CONFIGURATION) from error
+
+
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     undo = ""
     try:
-        service = LocalCloudHsm(port=port, **({"region_name": settings.region} if settings.region else {}))
-    except OSError as error:
-        raise Problem(
-            f"Cannot listen on 127.0.0.1:{port}: {error.strerror}.", Status.CONFIGURATION
-        ) from error
-    try:
+        service = _local_service(settings.region, *(_PORTS if port is None else (port,)))
         with service:
             for number in range(pending):
                 fields: BackupFields = {"backup_state": "PENDING_DELETION"}
                 if number == 0:
-                    fields["backup_id"] = "backup-a2b3c4d5e6f"  # which the documentation uses
+                    # which the documentation uses
+                    fields["backup_id"] = "backup-a2b3c4d5e6f"
+                    fields["tag_list"] = [{"Key": "Env", "Value": "prod"}]
                 service.add_backup(**fields)
+    The first of its backups is backup-a2b3c4d5e6f and has the tag Env=prod.
+    """
             undo = f"unset {shlex.join(service.environ)}"
             click.echo(f"export {shlex.join(f'{name}={value}' for name, value in service.environ.items())}")
             settings.say("The line above points any AWS tool here. Ctrl-C ends it.")
