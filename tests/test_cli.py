@@ -27,8 +27,8 @@ from cloudhsm_restore.cli._output import Outcome, time_left_in_words
 from cloudhsm_restore.cli._settings import in_words
 from cloudhsm_restore.testing import Fault, LocalCloudHsm
 
-from .terminal import CLI, Ran, Terminal, environment, run
 from .raw_server import RawServer, http
+from .terminal import CLI, Ran, Terminal, environment, run
 
 SECRET = "c0nspicuous-Secret"
 ESCAPE = "\x1b"
@@ -201,10 +201,6 @@ def test_empty_list_says_where_it_looked(call: Call) -> None:
     assert "no backup that is PENDING_DELETION in region eu-central-1" in listed.err
 
 
-def test_words_for_the_time_left() -> None:
-    """The time left is rounded down, and never looks longer than it is."""
-    left = [timedelta(days=6, hours=23, minutes=59), timedelta(hours=23, minutes=59), timedelta(seconds=119)]
-    assert [time_left_in_words(each) for each in left] == ["6 d 23 h", "23 h 59 min", "1 min"]
 def test_endpoint_without_a_region(call: Call) -> None:
     """An endpoint can do without a region, and then none is made up."""
     listed = call("list", AWS_DEFAULT_REGION="", AWS_REGION="")
@@ -238,10 +234,11 @@ def test_narrow_terminal(
     more = ids if command[-1] == "--yes" else []
     with Terminal(*command, *more, env=env, columns=columns) as terminal:
         assert terminal.end() == 0
-    table = terminal.text[: terminal.text.index("in account" if not more else "2 restored")]
+    end = "2 restored" if more else "in account"
+    table = terminal.text[terminal.text.index("Backup") : terminal.text.index(end)]
     for part in (*ids, "cluster-ccccccccccc"):
         assert part in table.split()
-    assert max(map(len, table.splitlines())) <= columns or more
+    assert max(map(len, table.splitlines())) <= columns
 
 
 def test_narrower_than_an_id(service: LocalCloudHsm, env: dict[str, str]) -> None:
@@ -252,6 +249,10 @@ def test_narrower_than_an_id(service: LocalCloudHsm, env: dict[str, str]) -> Non
     assert backup_id in "".join(terminal.text.split())
 
 
+def test_words_for_the_time_left() -> None:
+    """The time left is rounded down, and never looks longer than it is."""
+    left = [timedelta(days=6, hours=23, minutes=59), timedelta(hours=23, minutes=59), timedelta(seconds=119)]
+    assert [time_left_in_words(each) for each in left] == ["6 d 23 h", "23 h 59 min", "1 min"]
     assert time_left_in_words(timedelta(seconds=-1)) == "any moment"
 
 
@@ -310,7 +311,8 @@ def test_restore_one(service: LocalCloudHsm, call: Call) -> None:
     [
         ("y\n", 0, "2 restored"),
         ("\n", 1, "Nothing was restored"),
-        ("\x03", 130, "Interrupted before"),
+        ("\x03", 130, "\nError: Interrupted before"),
+        ("\x04", 1, "[y/N] \nNothing was restored"),
     ],
 )
 def test_question(service: LocalCloudHsm, env: dict[str, str], typed: str, status: int, said: str) -> None:
@@ -323,7 +325,7 @@ def test_question(service: LocalCloudHsm, env: dict[str, str], typed: str, statu
         terminal.press(typed)
         assert terminal.end() == status
     assert terminal.raw.count("[y/N]") == 1
-    assert said in terminal.text
+    assert said in terminal.text.replace("^C", "").replace("^D\b\b", "")
     assert states(service) == {"PENDING_DELETION" if status else "READY": 2}
 
 
@@ -348,12 +350,73 @@ def test_ids_from_standard_input(service: LocalCloudHsm, env: dict[str, str], tm
     assert states(service) == {"READY": 2}
 
 
-def test_bad_standard_input(service: LocalCloudHsm, call: Call) -> None:
+@pytest.mark.parametrize(
+    "form",
+    [
+        "# those of the payments team\n{0}\n\n  # and\n{1}\n",
+        '"{0}"\n"{1}"\n',
+        '["{0}", "{1}"]',
+        '[\n  "{0}",\n  {{"backup_id": "{1}", "outcome": "failed"}}\n]\n',
+    ],
+)
+def test_forms_of_standard_input(service: LocalCloudHsm, call: Call, form: str) -> None:
+    """IDs come as lines, with comments between them, or as JSON of any form."""
+    ids = pending(service, 2)
+    ran = call("restore", "-", "--yes", stdin=form.format(*ids))
+    assert outcomes(ran.out) == dict.fromkeys(ids, "restored")
+
+
+@pytest.mark.parametrize("command", [["list"], ["show"], ["restore", "--dry-run"]])
+def test_json_of_every_command_is_standard_input(
+    service: LocalCloudHsm, call: Call, command: list[str]
+) -> None:
+    """What any command writes with --output json, restore reads."""
+    [backup_id] = pending(service)
+    written = call(*command, *([] if command == ["list"] else [backup_id]), "--output", "json").out
+    assert outcomes(call("restore", "-", stdin=written).out) == {backup_id: "restored"}
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ("{}", "Line 2 of standard input is neither"),
+        ("{", "Line 2 of standard input is neither"),
+        (
+            "backup-a2b3c4d5e6f   6 d 23 h",
+            "Line 2 of standard input ('backup-a2b3c4d5e6f   6 d 23 h') is no ID",
+        ),
+        ("backup-a2b3c4d5e6f,", "('backup-a2b3c4d5e6f,') ends in a comma: leave it out"),
+        ("a,b", "('a,b') is no ID, for there is white space or a comma in it"),
+        ("arn:aws:cloudhsm:us-east-1:1:backup/backup-a", "is an ARN"),
+        ('""', "Line 2 of standard input is empty"),
+    ],
+)
+def test_bad_standard_input(service: LocalCloudHsm, call: Call, bad: str, said: str) -> None:
     """A line that is no ID is status 2 and names the line; nothing is restored before."""
     [backup_id] = pending(service)
-    ran = call("restore", "-", "--yes", stdin=f"{backup_id}\n{{}}\n")
+    ran = call("restore", "-", "--yes", stdin=f"{backup_id}\n{bad}\n")
+    assert (ran.status, ran.out) == (2, "")
+    assert said in ran.err
+    assert calls(service) == set()
+
+
+def test_bad_item_of_standard_input(service: LocalCloudHsm, call: Call) -> None:
+    """In a JSON array it is the item that is named."""
+    ran = call("restore", "-", "--yes", stdin='["backup-a2b3c4d5e6f", 7]')
     assert ran.status == 2
-    assert "Line 2 of standard input" in ran.err
+    assert "Item 2 of standard input is neither" in ran.err
+    assert calls(service) == set()
+
+
+@pytest.mark.parametrize(
+    "bad", ["", " ", "backup-a,", "backup-a backup-b", "arn:aws:cloudhsm:x:1:backup/backup-a"]
+)
+def test_id_that_cannot_be_used(service: LocalCloudHsm, call: Call, bad: str) -> None:
+    """An unset variable or the like among the IDs is status 2 before anything is called."""
+    ran = call("restore", *pending(service), bad, "--yes")
+    assert (ran.status, ran.out) == (2, "")
+    assert "Error: One of the IDs" in ran.err
+    assert "Nothing was restored" in ran.err
     assert calls(service) == set()
 
 
@@ -404,6 +467,7 @@ def test_never_expires(service: LocalCloudHsm, call: Call) -> None:
     assert outcomes(ran.out) == {second: "not_exempt"}
     assert ran.status == 1
     assert "The backup is restored (READY)" in ran.err
+    assert "0 restored, 0 already fine, 1 restored but not exempt, 0 failed, 0 unknown in" in ran.err
 
 
 def test_summary_and_the_command_that_tries_again(service: LocalCloudHsm, env: dict[str, str]) -> None:
@@ -429,73 +493,6 @@ def test_summary_and_the_command_that_tries_again(service: LocalCloudHsm, env: d
     assert (again.status, outcomes(again.out)) == (0, {denied: "restored"})
 
 
-def test_many_failures_on_a_terminal(service: LocalCloudHsm, env: dict[str, str]) -> None:
-    """On a terminal, more IDs than one can copy go into a file, and the command reads it."""
-    ids = pending(service, 30)
-    service.inject(Fault.ACCESS_DENIED, "RestoreBackup", times=30)
-    with Terminal("restore", "--all-pending", "--yes", env=env, columns=200) as terminal:
-        assert terminal.end() == 1
-    command = next(line for line in terminal.text.splitlines() if " < " in line)
-    done = run("-c", command.replace("python", shlex.quote(sys.executable), 1), env=env, python=("bash",))
-    assert outcomes(done.out) == dict.fromkeys(ids, "restored")
-
-
-def test_outcome_unknown(service: LocalCloudHsm, call: Call) -> None:
-    """A lost answer that nobody may look into is unknown, with status 3, and the advice is a command."""
-    backup_id = pending(service)[0]
-    service.inject(Fault.ACCESS_DENIED, "DescribeBackups", times=9)
-    service.inject(Fault.DROP_AFTER_WORK, "RestoreBackup")
-    ran = call("restore", backup_id)
-    assert outcomes(ran.out) == {backup_id: "unknown"}
-    assert ran.status == 3
-    assert "Could not look at the backups first" in ran.err
-    assert "may have been restored all the same; trying it again finds out" in ran.err
-    assert "0 failed, 1 unknown" in ran.err
-
-
-def test_lost_answers_are_settled(service: LocalCloudHsm, call: Call) -> None:
-    """--all-pending gets everything back through lost answers, throttling and rubbish: status 0."""
-    ids = pending(service, 40)
-    for fault in (
-        Fault.DROP_AFTER_WORK,
-        Fault.THROTTLED,
-        Fault.TRUNCATED_JSON,
-        Fault.INTERNAL_FAILURE_BEFORE_WORK,
-    ):
-        service.inject(fault, "RestoreBackup", times=2)
-    ran = call("restore", "--all-pending", "--yes", "--workers", "20")
-    assert ran.status == 0
-    assert outcomes(ran.out) == dict.fromkeys(ids, "restored")
-    assert states(service) == {"READY": 40}
-
-
-def test_credentials_that_expire_on_the_way(service: LocalCloudHsm, call: Call) -> None:
-    assert "0 restored, 0 already fine, 1 restored but not exempt, 0 failed, 0 unknown in" in ran.err
-    """When the credentials expire, nothing more is begun: status 4, and the rest is not tried."""
-    pending(service, 30)
-    service.inject(Fault.DELAY, "RestoreBackup", times=3, seconds=0)
-    service.inject(Fault.EXPIRED_CREDENTIALS, "RestoreBackup", times=30)
-    ran = call("restore", "--all-pending", "--yes", "--workers", "1")
-    counted = Counter(outcomes(ran.out).values())
-    assert ran.status == 4
-    assert counted["restored"] == 3
-    assert counted["failed"] <= 3
-    assert counted["not_tried"] == 30 - 3 - counted["failed"]
-    assert "Renew the credentials" in ran.err
-
-
-@pytest.mark.parametrize("target", ["closed", "/dev/full", "&- 2>&- <&-"])
-def test_restore_goes_on_without_standard_output(
-    service: LocalCloudHsm, env: dict[str, str], target: str
-) -> None:
-    """Standard output that cannot be written keeps nothing from being restored or reported."""
-    pending(service, 20)
-    command = f"{shlex.join(CLI)} restore --all-pending --yes"
-    command += " | true; echo ${PIPESTATUS[0]}" if target == "closed" else f" >{target}; echo $?"
-    done = run("-c", command, env=env, python=("bash",))
-    assert states(service) == {"READY": 20}
-    assert "20 restored" in done.err or "2>&-" in target
-    assert "Traceback" not in done.err
 def test_many_failures_of_all_pending(service: LocalCloudHsm, call: Call) -> None:
     """More failures than one can copy are tried again with --all-pending and the same filters."""
     wanted = {"tag_list": [{"Key": "A b", "Value": "c"}], "cluster_id": "cluster-bbbbbbbbbbb"}
@@ -541,6 +538,73 @@ def test_many_failures_in_a_pipe(service: LocalCloudHsm, call: Call, form: str) 
     assert states(service) == {"READY": 30}
 
 
+def test_many_failures_on_a_terminal(service: LocalCloudHsm, env: dict[str, str]) -> None:
+    """On a terminal, more IDs than one can copy go into a file, and the command reads it."""
+    ids = pending(service, 30)
+    service.inject(Fault.ACCESS_DENIED, "RestoreBackup", times=30)
+    with Terminal("restore", *ids, "--yes", env=env, columns=200) as terminal:
+        assert terminal.end() == 1
+    command = next(line for line in terminal.text.splitlines() if " < " in line)
+    done = run("-c", command.replace("python", shlex.quote(sys.executable), 1), env=env, python=("bash",))
+    assert outcomes(done.out) == dict.fromkeys(ids, "restored")
+
+
+def test_outcome_unknown(service: LocalCloudHsm, call: Call) -> None:
+    """A lost answer that nobody may look into is unknown, with status 3, and the advice is a command."""
+    backup_id = pending(service)[0]
+    service.inject(Fault.ACCESS_DENIED, "DescribeBackups", times=9)
+    service.inject(Fault.DROP_AFTER_WORK, "RestoreBackup")
+    ran = call("restore", backup_id)
+    assert outcomes(ran.out) == {backup_id: "unknown"}
+    assert ran.status == 3
+    assert "Could not look at the backups first" in ran.err
+    assert "may have been restored all the same; trying it again finds out" in ran.err
+    assert "0 failed, 1 unknown" in ran.err
+    assert "ensure_restored" not in ran.out
+
+
+def test_lost_answers_are_settled(service: LocalCloudHsm, call: Call) -> None:
+    """--all-pending gets everything back through lost answers, throttling and rubbish: status 0."""
+    ids = pending(service, 40)
+    for fault in (
+        Fault.DROP_AFTER_WORK,
+        Fault.THROTTLED,
+        Fault.TRUNCATED_JSON,
+        Fault.INTERNAL_FAILURE_BEFORE_WORK,
+    ):
+        service.inject(fault, "RestoreBackup", times=2)
+    ran = call("restore", "--all-pending", "--yes", "--workers", "20")
+    assert ran.status == 0
+    assert outcomes(ran.out) == dict.fromkeys(ids, "restored")
+    assert states(service) == {"READY": 40}
+
+
+def test_credentials_that_expire_on_the_way(service: LocalCloudHsm, call: Call) -> None:
+    """When the credentials expire, nothing more is begun: status 4, and the rest is not tried."""
+    pending(service, 30)
+    service.inject(Fault.DELAY, "RestoreBackup", times=3, seconds=0)
+    service.inject(Fault.EXPIRED_CREDENTIALS, "RestoreBackup", times=30)
+    ran = call("restore", "--all-pending", "--yes", "--workers", "1")
+    counted = Counter(outcomes(ran.out).values())
+    assert ran.status == 4
+    assert counted["restored"] == 3
+    assert counted["failed"] <= 3
+    assert counted["not_tried"] == 30 - 3 - counted["failed"]
+    assert "Renew the credentials" in ran.err
+
+
+@pytest.mark.parametrize("target", ["closed", "/dev/full", "&- 2>&- <&-"])
+def test_restore_goes_on_without_standard_output(
+    service: LocalCloudHsm, env: dict[str, str], target: str
+) -> None:
+    """Standard output that cannot be written keeps nothing from being restored or reported."""
+    pending(service, 20)
+    command = f"{shlex.join(CLI)} restore --all-pending --yes"
+    command += " | true; echo ${PIPESTATUS[0]}" if target == "closed" else f" >{target}; echo $?"
+    done = run("-c", command, env=env, python=("bash",))
+    assert states(service) == {"READY": 20}
+    assert "20 restored" in done.err or "2>&-" in target
+    assert "Traceback" not in done.err
     assert done.out.split() == ["1" if target == "/dev/full" else "0"]
 
 
@@ -563,7 +627,6 @@ def test_endpoint_of_the_environment(service: LocalCloudHsm, env: dict[str, str]
     """An endpoint from the environment is named as one from --endpoint-url is, without its password."""
     endpoint = service.endpoint_url.replace("//", f"//user:{SECRET}@")
     plain = {name: value for name, value in env.items() if "ENDPOINT" not in name}
-    assert "ensure_restored" not in ran.out
     [backup_id] = pending(service)
     shown = f"endpoint {service.endpoint_url.replace('//', '//***@')}"
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_CLOUDHSM_V2"):
@@ -591,6 +654,9 @@ def test_nothing_restored_names_the_ids(env: dict[str, str]) -> None:
     """An endpoint that does not answer: the message has the ID, and says that nothing was restored."""
     ran = run("restore", "backup-a2b3c4d5e6f", "--endpoint-url", "http://127.0.0.1:1", env=env)
     assert ran.err.startswith("Nothing was restored of: backup-a2b3c4d5e6f\n")
+    ids = (f"backup-{number}" for number in range(11))
+    ran = run("restore", *ids, "--yes", "--endpoint-url", "http://127.0.0.1:1", env=env)
+    assert ran.err.startswith("Nothing was restored of: 11 backups\n")
 
 
 def test_ids_or_all_pending_not_both(env: dict[str, str]) -> None:
@@ -703,6 +769,7 @@ def test_interrupt_while_listing(service: LocalCloudHsm, env: dict[str, str]) ->
         ["restore", "backup-a", "--tag", "A=b"],
         ["list", "--state", "PENDING"],
         ["list", "--tag", "prod"],
+        ["restore", "backup-a2b3c4d5e6f", "--timeout", "nan"],
         ["show", "arn:aws:cloudhsm:us-east-1:111122223333:backup/backup-a2b3c4d5e6f"],
     ],
 )
@@ -730,74 +797,6 @@ def test_configuration(call: Call, arguments: list[str], more: dict[str, str]) -
     assert "Traceback" not in ran.err
 
 
-def test_refused_credentials(service: LocalCloudHsm, call: Call) -> None:
-    """Credentials that the service does not accept are status 4 before anything is tried."""
-    service.inject(Fault.EXPIRED_CREDENTIALS)
-    ran = call("restore", *pending(service))
-    assert (ran.status, ran.out) == (4, "")
-    assert calls(service) == {"DescribeBackups"}
-
-
-# --- What must not be seen ---
-
-
-def test_secrets(service: LocalCloudHsm, env: dict[str, str]) -> None:
-    """No credential and no password of an endpoint is in anything that is written, with --verbose neither."""
-    secrets = {"AWS_SECRET_ACCESS_KEY": SECRET, "AWS_SESSION_TOKEN": SECRET, "AWS_ACCESS_KEY_ID": SECRET}
-    endpoint = service.endpoint_url.replace("//", f"//user:{SECRET}@")
-    ids = pending(service, 2)
-    service.inject(Fault.ACCESS_DENIED, "RestoreBackup")
-    runs = [
-        run("restore", *ids, "--yes", "--verbose", "--endpoint-url", endpoint, env=env | secrets),
-        run("list", "--verbose", "--endpoint-url", f"http://user:{SECRET}@127.0.0.1:1", env=env | secrets),
-    ]
-    assert [ran.status for ran in runs] == [1, 1]
-    assert f'RestoreBackup {{"BackupId": "{ids[0]}"}}' in runs[0].err
-    for ran in runs:
-        assert SECRET not in ran.out + ran.err
-
-
-def test_advice_is_something_to_type() -> None:
-    """No message tells somebody at a terminal to call a Python function."""
-    unsettled = RestoreError("x", operation="RestoreBackup", backup_id="backup-a", outcome_unknown=True)
-    assert "()" not in in_words(unsettled)
-    for name in cloudhsm_restore.__all__:
-        thing = getattr(cloudhsm_restore, name)
-        if isinstance(thing, type) and issubclass(thing, RestoreError):
-            assert "()" not in in_words(RestoreError(thing.advice))
-
-
-# --- demo and serve ---
-
-
-def test_demo_in_a_pipe(tmp_path: Path) -> None:
-    """The demo needs nothing around it, says first that no account is touched, and is plain in a pipe."""
-    ran = run("demo", env=environment(tmp_path))
-    assert (ran.status, ran.err) == (0, "")
-    assert ran.out.startswith("Everything here runs on this machine. No AWS account is touched.\n")
-    assert ESCAPE not in ran.out
-    assert (
-        "    InvalidRequestError\n    RestoreBackup backup-a2b3c4d5e6f: CloudHsmInvalidRequestException: "
-        in ran.out
-    )
-    assert "    ResourceNotFoundError\n    RestoreBackup backup-7777777zzzz: " in ran.out
-    assert ran.out.rstrip().splitlines()[-2] == "    <BackupState.READY: 'READY'>"
-
-
-def test_demo_on_a_terminal(tmp_path: Path) -> None:
-    """On a terminal of 80 columns the demo fits, in colours."""
-    with Terminal("demo", env=environment(tmp_path)) as terminal:
-        assert terminal.end() == 0
-    assert max(map(len, terminal.text.splitlines())) <= 80
-    assert f"{ESCAPE}[1;31mInvalidRequestError" in terminal.raw
-
-
-@pytest.mark.parametrize("ended_by", [signal.SIGINT, signal.SIGTERM])
-def test_serve(tmp_path: Path, ended_by: signal.Signals) -> None:
-    """serve prints one line that points any AWS tool at it, and Ctrl-C or SIGTERM ends it cleanly."""
-    with subprocess.Popen(
-        [*CLI, "serve", "--pending", "2", "--region", "eu-west-1"],
-        env=environment(tmp_path),
 _NO_KEY = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
 _NO_REGION = {"AWS_DEFAULT_REGION": "", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}
 _SSO = """
@@ -881,33 +880,33 @@ def test_what_stands_in_front_of_aws(service: LocalCloudHsm, call: Call) -> None
     assert len(re.findall("again", ran.err)) == 1
 
 
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as served:
-        assert served.stdout is not None
-        line = served.stdout.readline()
-        script = f"{line} {shlex.join(CLI)} restore --all-pending --yes"
-        if ended_by is signal.SIGINT:
-            assert len(records(run("-c", script, env=environment(tmp_path), python=("bash",)).out)) == 2
-        served.send_signal(ended_by)
-        out, err = served.communicate(timeout=60)
-        assert (served.returncode, out) == (0, "")
-        names = [word.partition("=")[0] for word in shlex.split(line)[1:]]
-        assert err.splitlines()[-1] == shlex.join(["unset", *names])
-        assert "Traceback" not in err
+def test_refused_credentials(service: LocalCloudHsm, call: Call) -> None:
+    """Credentials that the service does not accept are status 4 before anything is tried."""
+    service.inject(Fault.EXPIRED_CREDENTIALS)
+    ran = call("restore", *pending(service))
+    assert (ran.status, ran.out) == (4, "")
+    assert calls(service) == {"DescribeBackups"}
 
 
-def test_serve_on_a_port_that_is_taken(service: LocalCloudHsm, tmp_path: Path) -> None:
-    """A port that is taken is status 4, in words."""
-    ran = run("serve", "--port", service.endpoint_url.rpartition(":")[2], env=environment(tmp_path))
-    assert ran.status == 4
-    assert "Cannot listen on 127.0.0.1:" in ran.err
+# --- What must not be seen ---
 
 
-# --- Start-up, completion, the extra ---
+def test_secrets(service: LocalCloudHsm, env: dict[str, str]) -> None:
+    """No credential and no password of an endpoint is in anything that is written, with --verbose neither."""
+    secrets = {"AWS_SECRET_ACCESS_KEY": SECRET, "AWS_SESSION_TOKEN": SECRET, "AWS_ACCESS_KEY_ID": SECRET}
+    endpoint = service.endpoint_url.replace("//", f"//user:{SECRET}@")
+    ids = pending(service, 2)
+    service.inject(Fault.ACCESS_DENIED, "RestoreBackup")
+    runs = [
+        run("restore", *ids, "--yes", "--verbose", "--endpoint-url", endpoint, env=env | secrets),
+        run("list", "--verbose", "--endpoint-url", f"http://user:{SECRET}@127.0.0.1:1", env=env | secrets),
+    ]
+    assert [ran.status for ran in runs] == [1, 1]
+    assert f'RestoreBackup {{"BackupId": "{ids[0]}"}}' in runs[0].err
+    for ran in runs:
+        assert SECRET not in ran.out + ran.err
 
-_IMPORTED = """
+
 def test_verbose_shows_every_try(service: LocalCloudHsm, call: Call) -> None:
     """With --verbose every try is there with its answer: HTTP status and error code, or what went wrong."""
     [backup_id] = pending(service)
@@ -932,6 +931,7 @@ def test_advice_is_given_once() -> None:
         unsettled = cls("x", operation="RestoreBackup", backup_id="backup-a", outcome_unknown=True)
         assert in_words(unsettled).endswith("all the same; trying it again finds out.")
     assert in_words(WaitTimeoutError("x")).endswith("Try it again.")
+
 
 def test_advice_is_something_to_type() -> None:
     """No message tells somebody at a terminal to call a Python function."""
@@ -1035,7 +1035,6 @@ def test_serve_on_a_port_that_is_taken(service: LocalCloudHsm, tmp_path: Path) -
 # --- Start-up, completion, the extra ---
 
 _IMPORTED = """
-
 import sys
 {run}
 sys.stderr.write("\\n".join(sorted({{name.partition(".")[0] for name in sys.modules}})))
@@ -1094,17 +1093,6 @@ def test_completion_completes(tmp_path: Path) -> None:
     assert ran.out.split() == ["plain,--all-pending"]
 
 
-def test_without_the_extra(tmp_path: Path) -> None:
-    """Without click or rich there is one line, which says what to install."""
-    code = (
-        "import sys; sys.modules['rich'] = None; from cloudhsm_restore.__main__ import main; sys.exit(main())"
-    )
-    ran = run(code, env=environment(tmp_path), python=(sys.executable, "-c"))
-    assert (ran.status, ran.out) == (4, "")
-    assert ran.err == "The command line needs an extra: pip install 'cloudhsm-restore[cli]'\n"
-    injected = "Fault injected: RestoreBackup will do its work, and its answer is dropped.\n"
-    assert ran.out.count("    'PENDING_DELETION'\n") == 3
-    assert ran.out.count(f"    'PENDING_DELETION'\n{injected}") == 2
 def test_interrupt_while_starting(tmp_path: Path) -> None:
     """Ctrl-C while the command line is still being imported is status 130 and no traceback."""
     code = """
@@ -1123,3 +1111,11 @@ sys.exit(main())
     assert (ran.status, ran.out, ran.err) == (130, "", "Interrupted.\n")
 
 
+def test_without_the_extra(tmp_path: Path) -> None:
+    """Without click or rich there is one line, which says what to install."""
+    code = (
+        "import sys; sys.modules['rich'] = None; from cloudhsm_restore.__main__ import main; sys.exit(main())"
+    )
+    ran = run(code, env=environment(tmp_path), python=(sys.executable, "-c"))
+    assert (ran.status, ran.out) == (4, "")
+    assert ran.err == "The command line needs an extra: pip install 'cloudhsm-restore[cli]'\n"
