@@ -2,12 +2,15 @@
 
 import json
 import os
+import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 from importlib.resources import files
 from io import StringIO
@@ -18,12 +21,13 @@ import jsonschema
 import pytest
 
 import cloudhsm_restore
-from cloudhsm_restore import Backup, RestoreError
+from cloudhsm_restore import Backup, RestoreError, WaitTimeoutError
 from cloudhsm_restore.cli import main
 from cloudhsm_restore.cli._output import Outcome, time_left_in_words
 from cloudhsm_restore.cli._settings import in_words
 from cloudhsm_restore.testing import Fault, LocalCloudHsm
 
+from .raw_server import RawServer, http
 from .terminal import CLI, Ran, Terminal, environment, run
 
 SECRET = "c0nspicuous-Secret"
@@ -197,6 +201,54 @@ def test_empty_list_says_where_it_looked(call: Call) -> None:
     assert "no backup that is PENDING_DELETION in region eu-central-1" in listed.err
 
 
+def test_endpoint_without_a_region(call: Call) -> None:
+    """An endpoint can do without a region, and then none is made up."""
+    listed = call("list", AWS_DEFAULT_REGION="", AWS_REGION="")
+    assert "in region not set, endpoint http://127.0.0.1:" in listed.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--all"], "There is no backup in region"),
+        (["--all", "--tag", "X=y"], "There is no backup that passes the filters in region"),
+        (["--tag", "X=y"], "no backup that is PENDING_DELETION and passes the filters in region"),
+        (["--state", "READY", "--state", "DELETED"], "no backup that is READY or DELETED in region"),
+    ],
+)
+def test_empty_list_says_what_it_looked_for(call: Call, arguments: list[str], said: str) -> None:
+    """Where nothing passes, list says what was asked for."""
+    assert said in call("list", *arguments).err
+
+
+@pytest.mark.parametrize(
+    "command", [["list"], ["restore", "--all-pending", "--dry-run"], ["restore", "--yes"]]
+)
+@pytest.mark.parametrize("columns", [60, 40])
+def test_narrow_terminal(
+    service: LocalCloudHsm, env: dict[str, str], command: list[str], columns: int
+) -> None:
+    """On a narrow terminal no ID is cropped or broken, in whatever state and with whatever tags."""
+    tags = [{"Key": "Name", "Value": "payments " * 9}]
+    ids = [*pending(service), *pending(service, tag_list=tags, cluster_id="cluster-ccccccccccc")]
+    more = ids if command[-1] == "--yes" else []
+    with Terminal(*command, *more, env=env, columns=columns) as terminal:
+        assert terminal.end() == 0
+    end = "2 restored" if more else "in account"
+    table = terminal.text[terminal.text.index("Backup") : terminal.text.index(end)]
+    for part in (*ids, "cluster-ccccccccccc"):
+        assert part in table.split()
+    assert max(map(len, table.splitlines())) <= columns
+
+
+def test_narrower_than_an_id(service: LocalCloudHsm, env: dict[str, str]) -> None:
+    """Where not even an ID fits, it goes on in the next line."""
+    [backup_id] = pending(service)
+    with Terminal("list", env=env, columns=30) as terminal:
+        assert terminal.end() == 0
+    assert backup_id in "".join(terminal.text.split())
+
+
 def test_words_for_the_time_left() -> None:
     """The time left is rounded down, and never looks longer than it is."""
     left = [timedelta(days=6, hours=23, minutes=59), timedelta(hours=23, minutes=59), timedelta(seconds=119)]
@@ -259,7 +311,8 @@ def test_restore_one(service: LocalCloudHsm, call: Call) -> None:
     [
         ("y\n", 0, "2 restored"),
         ("\n", 1, "Nothing was restored"),
-        ("\x03", 130, "Interrupted before"),
+        ("\x03", 130, "\nError: Interrupted before"),
+        ("\x04", 1, "[y/N] \nNothing was restored"),
     ],
 )
 def test_question(service: LocalCloudHsm, env: dict[str, str], typed: str, status: int, said: str) -> None:
@@ -272,7 +325,7 @@ def test_question(service: LocalCloudHsm, env: dict[str, str], typed: str, statu
         terminal.press(typed)
         assert terminal.end() == status
     assert terminal.raw.count("[y/N]") == 1
-    assert said in terminal.text
+    assert said in terminal.text.replace("^C", "").replace("^D\b\b", "")
     assert states(service) == {"PENDING_DELETION" if status else "READY": 2}
 
 
@@ -297,12 +350,73 @@ def test_ids_from_standard_input(service: LocalCloudHsm, env: dict[str, str], tm
     assert states(service) == {"READY": 2}
 
 
-def test_bad_standard_input(service: LocalCloudHsm, call: Call) -> None:
+@pytest.mark.parametrize(
+    "form",
+    [
+        "# those of the payments team\n{0}\n\n  # and\n{1}\n",
+        '"{0}"\n"{1}"\n',
+        '["{0}", "{1}"]',
+        '[\n  "{0}",\n  {{"backup_id": "{1}", "outcome": "failed"}}\n]\n',
+    ],
+)
+def test_forms_of_standard_input(service: LocalCloudHsm, call: Call, form: str) -> None:
+    """IDs come as lines, with comments between them, or as JSON of any form."""
+    ids = pending(service, 2)
+    ran = call("restore", "-", "--yes", stdin=form.format(*ids))
+    assert outcomes(ran.out) == dict.fromkeys(ids, "restored")
+
+
+@pytest.mark.parametrize("command", [["list"], ["show"], ["restore", "--dry-run"]])
+def test_json_of_every_command_is_standard_input(
+    service: LocalCloudHsm, call: Call, command: list[str]
+) -> None:
+    """What any command writes with --output json, restore reads."""
+    [backup_id] = pending(service)
+    written = call(*command, *([] if command == ["list"] else [backup_id]), "--output", "json").out
+    assert outcomes(call("restore", "-", stdin=written).out) == {backup_id: "restored"}
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ("{}", "Line 2 of standard input is neither"),
+        ("{", "Line 2 of standard input is neither"),
+        (
+            "backup-a2b3c4d5e6f   6 d 23 h",
+            "Line 2 of standard input ('backup-a2b3c4d5e6f   6 d 23 h') is no ID",
+        ),
+        ("backup-a2b3c4d5e6f,", "('backup-a2b3c4d5e6f,') ends in a comma: leave it out"),
+        ("a,b", "('a,b') is no ID, for there is white space or a comma in it"),
+        ("arn:aws:cloudhsm:us-east-1:1:backup/backup-a", "is an ARN"),
+        ('""', "Line 2 of standard input is empty"),
+    ],
+)
+def test_bad_standard_input(service: LocalCloudHsm, call: Call, bad: str, said: str) -> None:
     """A line that is no ID is status 2 and names the line; nothing is restored before."""
     [backup_id] = pending(service)
-    ran = call("restore", "-", "--yes", stdin=f"{backup_id}\n{{}}\n")
+    ran = call("restore", "-", "--yes", stdin=f"{backup_id}\n{bad}\n")
+    assert (ran.status, ran.out) == (2, "")
+    assert said in ran.err
+    assert calls(service) == set()
+
+
+def test_bad_item_of_standard_input(service: LocalCloudHsm, call: Call) -> None:
+    """In a JSON array it is the item that is named."""
+    ran = call("restore", "-", "--yes", stdin='["backup-a2b3c4d5e6f", 7]')
     assert ran.status == 2
-    assert "Line 2 of standard input" in ran.err
+    assert "Item 2 of standard input is neither" in ran.err
+    assert calls(service) == set()
+
+
+@pytest.mark.parametrize(
+    "bad", ["", " ", "backup-a,", "backup-a backup-b", "arn:aws:cloudhsm:x:1:backup/backup-a"]
+)
+def test_id_that_cannot_be_used(service: LocalCloudHsm, call: Call, bad: str) -> None:
+    """An unset variable or the like among the IDs is status 2 before anything is called."""
+    ran = call("restore", *pending(service), bad, "--yes")
+    assert (ran.status, ran.out) == (2, "")
+    assert "Error: One of the IDs" in ran.err
+    assert "Nothing was restored" in ran.err
     assert calls(service) == set()
 
 
@@ -331,12 +445,12 @@ def test_dry_run_changes_nothing(service: LocalCloudHsm, call: Call) -> None:
 
 
 def test_a_dry_run_that_may_not_look(service: LocalCloudHsm, call: Call) -> None:
-    """Where DescribeBackups is not allowed, a dry run says that it cannot say, and not that it would not."""
+    """Where DescribeBackups is not allowed, a dry run says that it would try, and not that it would not."""
     [backup_id] = pending(service)
     service.inject(Fault.ACCESS_DENIED, "DescribeBackups", times=9)
     ran = call("restore", "--dry-run", backup_id)
     assert list(outcomes(ran.out).values()) == ["cannot_say"]
-    assert "1 cannot say, but would be tried" in ran.err
+    assert "0 would be restored, 1 would be tried unseen." in ran.err
     assert "would not" not in ran.err
     assert ran.status == 1
     table = call("restore", "--dry-run", backup_id, "--output", "table")
@@ -353,6 +467,7 @@ def test_never_expires(service: LocalCloudHsm, call: Call) -> None:
     assert outcomes(ran.out) == {second: "not_exempt"}
     assert ran.status == 1
     assert "The backup is restored (READY)" in ran.err
+    assert "0 restored, 0 already fine, 1 restored but not exempt, 0 failed, 0 unknown in" in ran.err
 
 
 def test_summary_and_the_command_that_tries_again(service: LocalCloudHsm, env: dict[str, str]) -> None:
@@ -378,11 +493,56 @@ def test_summary_and_the_command_that_tries_again(service: LocalCloudHsm, env: d
     assert (again.status, outcomes(again.out)) == (0, {denied: "restored"})
 
 
+def test_many_failures_of_all_pending(service: LocalCloudHsm, call: Call) -> None:
+    """More failures than one can copy are tried again with --all-pending and the same filters."""
+    wanted = {"tag_list": [{"Key": "A b", "Value": "c"}], "cluster_id": "cluster-bbbbbbbbbbb"}
+    ids, other = pending(service, 30, **wanted), pending(service)
+    service.inject(Fault.ACCESS_DENIED, "RestoreBackup", times=30)
+    filters = ["--cluster", "cluster-bbbbbbbbbbb", "--tag", "A b=c"]
+    ran = call("restore", "--all-pending", "--yes", "--never-expires", *filters)
+    what, command, _ = ran.err.splitlines()[-3:]
+    assert what == "To try all again that are pending still:"
+    words = shlex.split(command)
+    assert words[-7:] == ["--all-pending", *filters, "--never-expires", "--yes"]
+    again = call(*words[words.index("restore") :])
+    assert outcomes(again.out) == dict.fromkeys(ids, "restored")
+    assert states(service)["PENDING_DELETION"] == len(other)
+
+
+def test_many_failed_exemptions(service: LocalCloudHsm, call: Call) -> None:
+    """What is READY already and only not exempt is not pending: it is tried again by its ID."""
+    ids = pending(service, 11)
+    service.inject(Fault.ACCESS_DENIED, "ModifyBackupAttributes", times=11)
+    ran = call("restore", "--all-pending", "--yes", "--never-expires")
+    what, command, _ = ran.err.splitlines()[-3:]
+    assert what.startswith("To try again, pipe the output of this run into")
+    words = shlex.split(command)
+    call(*words[words.index("restore") :], stdin=ran.out)
+    assert all(service.backups[backup_id].never_expires for backup_id in ids)
+
+
+@pytest.mark.parametrize("form", ["jsonl", "json", "table"])
+def test_many_failures_in_a_pipe(service: LocalCloudHsm, call: Call, form: str) -> None:
+    """Elsewhere the output of the run is what to pipe into the command that tries again, or IDs."""
+    ids = pending(service, 30)
+    service.inject(Fault.ACCESS_DENIED, "RestoreBackup", times=29)
+    ran = call("restore", *ids, "--yes", "--output", form)
+    what, command, _ = ran.err.splitlines()[-3:]
+    assert command.split()[-3:] == ["restore", "--yes", "-"]
+    expected = (
+        "To try these 29 again, pipe their IDs into:" if form == "table" else "pipe the output of this run"
+    )
+    assert expected in what
+    again = call("restore", "--yes", "-", stdin="\n".join(ids) if form == "table" else ran.out)
+    assert set(outcomes(again.out)) == set(ids)
+    assert states(service) == {"READY": 30}
+
+
 def test_many_failures_on_a_terminal(service: LocalCloudHsm, env: dict[str, str]) -> None:
     """On a terminal, more IDs than one can copy go into a file, and the command reads it."""
     ids = pending(service, 30)
     service.inject(Fault.ACCESS_DENIED, "RestoreBackup", times=30)
-    with Terminal("restore", "--all-pending", "--yes", env=env, columns=200) as terminal:
+    with Terminal("restore", *ids, "--yes", env=env, columns=200) as terminal:
         assert terminal.end() == 1
     command = next(line for line in terminal.text.splitlines() if " < " in line)
     done = run("-c", command.replace("python", shlex.quote(sys.executable), 1), env=env, python=("bash",))
@@ -400,6 +560,7 @@ def test_outcome_unknown(service: LocalCloudHsm, call: Call) -> None:
     assert "Could not look at the backups first" in ran.err
     assert "may have been restored all the same; trying it again finds out" in ran.err
     assert "0 failed, 1 unknown" in ran.err
+    assert "ensure_restored" not in ran.out
 
 
 def test_lost_answers_are_settled(service: LocalCloudHsm, call: Call) -> None:
@@ -493,6 +654,9 @@ def test_nothing_restored_names_the_ids(env: dict[str, str]) -> None:
     """An endpoint that does not answer: the message has the ID, and says that nothing was restored."""
     ran = run("restore", "backup-a2b3c4d5e6f", "--endpoint-url", "http://127.0.0.1:1", env=env)
     assert ran.err.startswith("Nothing was restored of: backup-a2b3c4d5e6f\n")
+    ids = (f"backup-{number}" for number in range(11))
+    ran = run("restore", *ids, "--yes", "--endpoint-url", "http://127.0.0.1:1", env=env)
+    assert ran.err.startswith("Nothing was restored of: 11 backups\n")
 
 
 def test_ids_or_all_pending_not_both(env: dict[str, str]) -> None:
@@ -605,6 +769,7 @@ def test_interrupt_while_listing(service: LocalCloudHsm, env: dict[str, str]) ->
         ["restore", "backup-a", "--tag", "A=b"],
         ["list", "--state", "PENDING"],
         ["list", "--tag", "prod"],
+        ["restore", "backup-a2b3c4d5e6f", "--timeout", "nan"],
         ["show", "arn:aws:cloudhsm:us-east-1:111122223333:backup/backup-a2b3c4d5e6f"],
     ],
 )
@@ -630,6 +795,89 @@ def test_configuration(call: Call, arguments: list[str], more: dict[str, str]) -
     assert (ran.status, ran.out) == (4, "")
     assert ran.err.startswith("Error: ")
     assert "Traceback" not in ran.err
+
+
+_NO_KEY = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+_NO_REGION = {"AWS_DEFAULT_REGION": "", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}
+_SSO = """
+[profile sso]
+sso_start_url = https://example.awsapps.com/start
+sso_region = us-east-1
+sso_account_id = 111122223333
+sso_role_name = restorer
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "more", "advice"),
+    [
+        ([], _NO_REGION | {"AWS_REGION": ""}, "Give --region, or set AWS_DEFAULT_REGION."),
+        ([], _NO_REGION, "AWS_REGION is set, but boto3 does not read it. Give --region"),
+        ([], _NO_KEY, "Give --profile, or set AWS_PROFILE; a profile of IAM Identity Center also needs"),
+        ([], {"AWS_SECRET_ACCESS_KEY": ""}, "Set both halves of the key, or give --profile."),
+        (["--profile", "nobody"], {}, "`aws configure list-profiles` lists those that there are."),
+        (["--profile", "sso"], {}, "Run `aws sso login` with this profile."),
+        (["--endpoint-url", "localhost:4566"], {}, "a URL that starts with http:// or https://."),
+        (
+            ["--region", "not a region"],
+            {},
+            "Check the region, the profile, the credentials and the endpoint.",
+        ),
+    ],
+)
+def test_configuration_names_the_fix(
+    call: Call, tmp_path: Path, arguments: list[str], more: dict[str, str], advice: str
+) -> None:
+    """What is not configured is status 4, and the message names the option or command that mends it, once."""
+    config = tmp_path / "config"
+    config.write_text(_SSO)
+    ran = call("list", *arguments, **more, AWS_CONFIG_FILE=str(config))
+    assert ran.status == 4
+    assert advice in ran.err
+    assert ("Check the region" in ran.err) == ("Check the region" in advice)
+    assert "region not set" not in ran.err
+
+
+def test_no_region_at_all(env: dict[str, str]) -> None:
+    """Without a region there is no place to name, and AWS_REGION is not one that boto3 reads."""
+    plain = {name: value for name, value in env.items() if name not in ("AWS_DEFAULT_REGION", "AWS_REGION")}
+    del plain["AWS_ENDPOINT_URL_CLOUDHSM_V2"]
+    advice = "Give --region, or set AWS_DEFAULT_REGION.\n"
+    assert run("list", env=plain).err == f"Error: You must specify a region. {advice}"
+    ran = run("list", env=plain | {"AWS_REGION": "us-east-1"})
+    assert ran.err.endswith(f" AWS_REGION is set, but boto3 does not read it. {advice}")
+
+
+PAGE = b"<!DOCTYPE html>\n<html><head><title>Hello</title></head><body>" + b"<p>Please log in.</p>" * 99
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        http(PAGE, content_type="text/html"),
+        http(PAGE, "501 Unsupported method", "text/html"),
+        http(PAGE, "403 Forbidden", "text/html"),
+        http(b"404 page not found", "404 Not Found", "text/plain"),
+        http({"hello": 1}),
+    ],
+)
+@pytest.mark.parametrize("command", [["list"], ["restore", "backup-a2b3c4d5e6f", "--timeout", "0"]])
+def test_another_server(raw_server: RawServer, call: Call, command: list[str], answer: bytes) -> None:
+    """A web server or a captive portal instead of CloudHSM is called that, and trying again is no advice."""
+    answer = re.sub(b"x-amzn-RequestId: .*\r\n", b"", answer)
+    ran = call(*command, "--endpoint-url", raw_server.answer(*[answer] * 9))
+    assert ran.status in {1, 3}
+    assert "This does not look like CloudHSM. Check the endpoint and the proxy, and whether" in ran.err
+    assert not re.search("may work if you|[Tt]ry again|Try it again|Allow cloudhsm", ran.err)
+    assert max(map(len, ran.err.splitlines())) < 600
+
+
+def test_what_stands_in_front_of_aws(service: LocalCloudHsm, call: Call) -> None:
+    """A gateway of AWS that has a bad moment is no other server: trying again is the advice, once."""
+    service.inject(Fault.UNAVAILABLE_HTML, times=9)
+    ran = call("list")
+    assert "does not look like" not in ran.err
+    assert len(re.findall("again", ran.err)) == 1
 
 
 def test_refused_credentials(service: LocalCloudHsm, call: Call) -> None:
@@ -659,6 +907,32 @@ def test_secrets(service: LocalCloudHsm, env: dict[str, str]) -> None:
         assert SECRET not in ran.out + ran.err
 
 
+def test_verbose_shows_every_try(service: LocalCloudHsm, call: Call) -> None:
+    """With --verbose every try is there with its answer: HTTP status and error code, or what went wrong."""
+    [backup_id] = pending(service)
+    service.inject(Fault.THROTTLED, "RestoreBackup")
+    service.inject(Fault.DROP_BEFORE_WORK, "RestoreBackup")
+    ran = call("--verbose", "restore", backup_id, AWS_MAX_ATTEMPTS="3", AWS_RETRY_MODE="standard")
+    tries = [line.split(" ", 2)[2] for line in ran.err.splitlines() if " RestoreBackup" in line]
+    asked = f'RestoreBackup {{"BackupId": "{backup_id}"}}'
+    assert tries[:6] == [
+        asked,
+        "RestoreBackup: HTTP 400 ThrottlingException",
+        asked,
+        "RestoreBackup: ConnectionClosedError",
+        asked,
+        "RestoreBackup: HTTP 200",
+    ]
+
+
+def test_advice_is_given_once() -> None:
+    """Nobody is told twice to try again."""
+    for cls in (WaitTimeoutError, RestoreError):
+        unsettled = cls("x", operation="RestoreBackup", backup_id="backup-a", outcome_unknown=True)
+        assert in_words(unsettled).endswith("all the same; trying it again finds out.")
+    assert in_words(WaitTimeoutError("x")).endswith("Try it again.")
+
+
 def test_advice_is_something_to_type() -> None:
     """No message tells somebody at a terminal to call a Python function."""
     unsettled = RestoreError("x", operation="RestoreBackup", backup_id="backup-a", outcome_unknown=True)
@@ -684,6 +958,9 @@ def test_demo_in_a_pipe(tmp_path: Path) -> None:
     )
     assert "    ResourceNotFoundError\n    RestoreBackup backup-7777777zzzz: " in ran.out
     assert ran.out.rstrip().splitlines()[-2] == "    <BackupState.READY: 'READY'>"
+    injected = "Fault injected: RestoreBackup will do its work, and its answer is dropped.\n"
+    assert ran.out.count("    'PENDING_DELETION'\n") == 3
+    assert ran.out.count(f"    'PENDING_DELETION'\n{injected}") == 2
 
 
 def test_demo_on_a_terminal(tmp_path: Path) -> None:
@@ -715,6 +992,37 @@ def test_serve(tmp_path: Path, ended_by: signal.Signals) -> None:
         names = [word.partition("=")[0] for word in shlex.split(line)[1:]]
         assert err.splitlines()[-1] == shlex.join(["unset", *names])
         assert "Traceback" not in err
+
+
+def test_serve_as_the_documentation_shows_it(tmp_path: Path) -> None:
+    """Without --port it is 4566, or any if that is taken; its first backup has the tag of the README."""
+    with closing(socket.socket()) as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with suppress(OSError):  # somebody else has it, which is as good
+            taken.bind(("127.0.0.1", 4566))
+            taken.listen()
+        with serving(tmp_path) as environ:
+            assert environ["AWS_ENDPOINT_URL_CLOUDHSM_V2"] != "http://127.0.0.1:4566"
+            listed = run("list", "--tag", "Env=prod", env=environment(tmp_path, **environ))
+            assert json.loads(listed.out)["backup_id"] == "backup-a2b3c4d5e6f"
+    with closing(socket.socket()) as probe:
+        if probe.connect_ex(("127.0.0.1", 4566)) == 0:
+            pytest.skip("somebody else listens on port 4566")
+    with serving(tmp_path) as environ:
+        assert environ["AWS_ENDPOINT_URL_CLOUDHSM_V2"] == "http://127.0.0.1:4566"
+
+
+@contextmanager
+def serving(home: Path) -> Generator[dict[str, str]]:
+    with subprocess.Popen(
+        [*CLI, "serve"], env=environment(home), stdout=subprocess.PIPE, text=True
+    ) as served:
+        assert served.stdout is not None
+        try:
+            exported = shlex.split(served.stdout.readline())[1:]
+            yield dict(word.split("=", 1) for word in exported)
+        finally:
+            served.send_signal(signal.SIGINT)
 
 
 def test_serve_on_a_port_that_is_taken(service: LocalCloudHsm, tmp_path: Path) -> None:
@@ -783,6 +1091,24 @@ def test_completion_completes(tmp_path: Path) -> None:
     }
     ran = run(env=environment(tmp_path, **asked))
     assert ran.out.split() == ["plain,--all-pending"]
+
+
+def test_interrupt_while_starting(tmp_path: Path) -> None:
+    """Ctrl-C while the command line is still being imported is status 130 and no traceback."""
+    code = """
+import os, signal, sys
+
+class Interrupt:
+    def find_spec(self, name, path, target=None):
+        if name == "click.core":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupt())
+from cloudhsm_restore.__main__ import main
+sys.exit(main())
+"""
+    ran = run(code, env=environment(tmp_path), python=(sys.executable, "-c"))
+    assert (ran.status, ran.out, ran.err) == (130, "", "Interrupted.\n")
 
 
 def test_without_the_extra(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ Stands on the public API alone, and decides nothing about restoring. Each comman
 it runs, so that ``--help``, ``--version`` and completion stay light.
 """
 
+import math
 import os
 import shlex
 import signal
@@ -11,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from io import TextIOWrapper
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -31,7 +33,7 @@ from ._settings import (
 
 if TYPE_CHECKING:
     from cloudhsm_restore import Backup, RestoreClient
-    from cloudhsm_restore.testing import BackupFields
+    from cloudhsm_restore.testing import BackupFields, LocalCloudHsm
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -64,8 +66,8 @@ def _options(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _
 
 
 _region = _option("--region", metavar="NAME", help="The AWS Region. Without it, as boto3 finds it.")
-_color = _option("--no-color", is_flag=True, help="No colours. So does a NO_COLOR in the environment.")
-_verbose = _option("--verbose", is_flag=True, help="Say on standard error what is called.")
+_color = _option("--no-color", is_flag=True, help="No colours; NO_COLOR in the environment does the same.")
+_verbose = _option("--verbose", is_flag=True, help="Say on standard error what is called and answered.")
 _everywhere = _options(
     _region,
     _option("--profile", metavar="NAME", help="The AWS profile, as with boto3."),
@@ -110,6 +112,16 @@ _filters = _options(
         help="Only backups with this tag; with several, all of them.",
     ),
 )
+
+
+class _Seconds(click.FloatRange):
+    """A number of seconds. What is no number passes every comparison."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds: float = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{value} is no number of seconds.", param, ctx)
+        return seconds
 
 
 def _find(
@@ -197,9 +209,10 @@ def list_(
     data.end(lambda width: backups_table(backups, width=width, states=with_states))
     data.check()
     if not backups:
-        what = "" if every else f" that is {' or '.join(chosen)}"
-        passes = " and passes the filters" if clusters or tags else ""
-        settings.say(f"There is no backup{what}{passes} in {settings.place}. Is that the right place?")
+        conditions = [f"is {' or '.join(chosen)}"] if chosen else []
+        conditions += ["passes the filters"] if clusters or tags else []
+        what = f" that {' and '.join(conditions)}" if conditions else ""
+        settings.say(f"There is no backup{what} in {settings.place}. Is that the right place?")
     elif settings.format == "table":
         restorable = sum(backup.is_restorable for backup in backups)
         settings.say(
@@ -254,7 +267,7 @@ Examples:
 @click.option(
     "--timeout",
     metavar="SECONDS",
-    type=click.FloatRange(min=0),
+    type=_Seconds(min=0),
     default=DEFAULT_TIMEOUT,
     show_default=True,
     help="How long to go on trying for each backup.",
@@ -273,7 +286,7 @@ def restore(
     """Restore backups: by ID, all that are pending, or with - those on standard input.
 
     It can be repeated safely: a backup that is READY already is left as it is. Standard input has one ID a
-    line, or JSON lines as the commands list and restore write them.
+    line and lines with a comment, which begin with #, or JSON as the commands list and restore write it.
     """
     if backup_ids and all_pending:
         raise click.UsageError("IDs or --all-pending, not both.")
@@ -283,16 +296,19 @@ def restore(
         raise click.UsageError("--cluster and --tag go with --all-pending.")
     from cloudhsm_restore import BackupState
 
-    from ._restoring import Options, read_ids, restore
+    from ._restoring import Options, check_id, read_ids, restore
 
-    ids = [id_ for word in backup_ids for id_ in (read_ids(sys.stdin) if word == "-" else [word])]
+    given = [word if word == "-" else check_id(word, "One of the IDs") for word in backup_ids]
+    ids = [id_ for word in given for id_ in (read_ids(sys.stdin) if word == "-" else [word])]
     if backup_ids and not ids:
         raise Problem("No ID came on standard input.", Status.USAGE)
+    filters = [("--cluster", cluster) for cluster in clusters]
+    filters += [("--tag", f"{key}={value}") for key, value in tags.items()]
     return restore(
         settings,
         None if all_pending else list(dict.fromkeys(ids)),
         lambda client: _find(client, (BackupState.PENDING_DELETION,), clusters, tags),
-        Options(**options),
+        Options(**options, filters=tuple(chain.from_iterable(filters)) if all_pending else None),
         from_stdin="-" in backup_ids,
     )
 
@@ -307,8 +323,23 @@ def demo(settings: Settings) -> None:
     tell(settings.console())
 
 
+_PORTS: Final = 4566, 0  # the one that the documentation shows, else whichever is free
+
+
+def _local_service(region: str | None, port: int, *others: int) -> "LocalCloudHsm":
+    from cloudhsm_restore.testing import LocalCloudHsm
+
+    try:
+        return LocalCloudHsm(port=port, **({"region_name": region} if region else {}))
+    except OSError as error:
+        if others:
+            return _local_service(region, *others)
+        what = f"Cannot listen on 127.0.0.1:{port}: {error.strerror}."
+        raise Problem(what, Status.CONFIGURATION) from error
+
+
 @cli.command(epilog="\b\nExample:\n  cloudhsm-restore serve --port 8080 --pending 100")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Default: the system chooses one.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Default: 4566, or any if that is taken.")
 @click.option(
     "--pending",
     metavar="NUMBER",
@@ -319,24 +350,22 @@ def demo(settings: Settings) -> None:
 )
 @_region
 @click.pass_obj
-def serve(settings: Settings, port: int, pending: int) -> None:
-    """Run a local CloudHSM backup service on 127.0.0.1, for any AWS tool, until Ctrl-C."""
-    from cloudhsm_restore.testing import LocalCloudHsm
+def serve(settings: Settings, port: int | None, pending: int) -> None:
+    """Run a local CloudHSM backup service on 127.0.0.1, for any AWS tool, until Ctrl-C.
 
+    The first of its backups is backup-a2b3c4d5e6f and has the tag Env=prod.
+    """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     undo = ""
     try:
-        service = LocalCloudHsm(port=port, **({"region_name": settings.region} if settings.region else {}))
-    except OSError as error:
-        raise Problem(
-            f"Cannot listen on 127.0.0.1:{port}: {error.strerror}.", Status.CONFIGURATION
-        ) from error
-    try:
+        service = _local_service(settings.region, *(_PORTS if port is None else (port,)))
         with service:
             for number in range(pending):
                 fields: BackupFields = {"backup_state": "PENDING_DELETION"}
                 if number == 0:
-                    fields["backup_id"] = "backup-a2b3c4d5e6f"  # which the documentation uses
+                    # which the documentation uses
+                    fields["backup_id"] = "backup-a2b3c4d5e6f"
+                    fields["tag_list"] = [{"Key": "Env", "Value": "prod"}]
                 service.add_backup(**fields)
             undo = f"unset {shlex.join(service.environ)}"
             click.echo(f"export {shlex.join(f'{name}={value}' for name, value in service.environ.items())}")

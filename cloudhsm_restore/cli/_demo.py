@@ -1,7 +1,7 @@
 """The story of one backup, told on the local service: ``cloudhsm-restore demo``."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console, RenderableType
 from rich.padding import Padding
@@ -14,6 +14,9 @@ from cloudhsm_restore.testing import Fault, LocalCloudHsm
 
 from ._output import backups_table
 from ._settings import Problem, Status
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudhsmv2 import CloudHSMV2Client
 
 _THEME: Final = Theme({"repr.tag_name": "bold green", "repr.bool_false": "italic"})  # red is for failures
 _ID: Final = "backup-a2b3c4d5e6f"
@@ -29,10 +32,7 @@ def tell(console: Console) -> None:
         _say(console, f"A local CloudHSM service listens on {service.endpoint_url}.", "dim")
 
         _heading(console, "Somebody deletes a backup, with plain boto3")
-        _code(console, f'backup = boto3_client.delete_backup(BackupId="{_ID}")["Backup"]')
-        _code(console, 'backup["BackupState"]')
-        deleted = boto3_client.delete_backup(BackupId=_ID)["Backup"]
-        _result(console, Pretty(deleted.get("BackupState")))
+        _delete(console, boto3_client)
 
         _heading(console, "What is pending, and how long it can still be restored")
         _code(console, 'client.describe_backups(states=["PENDING_DELETION"])')
@@ -53,21 +53,32 @@ def tell(console: Console) -> None:
         _failure(console, ResourceNotFoundError, lambda: client.restore_backup(_UNKNOWN_ID))
 
         _heading(console, "The same backup again, and this time the answer is lost on the way")
-        boto3_client.delete_backup(BackupId=_ID)
-        service.inject(Fault.DROP_AFTER_WORK, operation="RestoreBackup")
+        _delete_and_inject(console, service, boto3_client)
         refused = boto3_client.exceptions.CloudHsmInvalidRequestException
         _code(console, f'boto3_client.restore_backup(BackupId="{_ID}")')
         _failure(console, refused, lambda: boto3_client.restore_backup(BackupId=_ID))
         _expect(service.backups[_ID].backup_state, BackupState.READY)
         _say(console, "boto3 tried again by itself, and calls a restore that worked a failure.", "yellow")
-        boto3_client.delete_backup(BackupId=_ID)
-        service.inject(Fault.DROP_AFTER_WORK, operation="RestoreBackup")
+        _delete_and_inject(console, service, boto3_client)
         _code(console, f'client.ensure_restored("{_ID}").backup_state')
         ensured: Backup = client.ensure_restored(_ID)
         _expect(ensured.backup_state, BackupState.READY)
         _result(console, Pretty(ensured.backup_state))
         _say(console, "ensure_restored had the same bad luck, looked, and tells the truth.", "green")
         console.print()
+
+
+def _delete(console: Console, boto3_client: "CloudHSMV2Client") -> None:
+    _code(console, f'backup = boto3_client.delete_backup(BackupId="{_ID}")["Backup"]')
+    _code(console, 'backup["BackupState"]')
+    backup = boto3_client.delete_backup(BackupId=_ID)["Backup"]
+    _result(console, Pretty(backup.get("BackupState")))
+
+
+def _delete_and_inject(console: Console, service: LocalCloudHsm, boto3_client: "CloudHSMV2Client") -> None:
+    _delete(console, boto3_client)
+    service.inject(Fault.DROP_AFTER_WORK, operation="RestoreBackup")
+    _say(console, "Fault injected: RestoreBackup will do its work, and its answer is dropped.", "yellow")
 
 
 def _heading(console: Console, text: str) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from ._settings import Problem, Settings, Status, let_go, printable
+from ._settings import Problem, Settings, Status, in_words, let_go, printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -71,32 +71,62 @@ _GROUPS: Final = (
     ("HSM type", "Mode"),
     ("Tags",),
 )
-_NARROW: Final = {"Deleted for good in": 11, "Created": 10}
+_NARROW: Final = {"Deleted for good in": 11, "Created": 10, "Tags": 10}  # may be folded, to no less
+_GROWS: Final = ("Tags",)  # into the room that is left
 _GAP: Final = 2
 
 
 def backups_table(backups: "Iterable[Backup]", *, width: int, states: bool) -> "Table":
     """One row for each backup, fitted to the width; ``states`` adds the column with their states."""
+    groups = [[title for title in group if states or title != "State"] for group in _GROUPS]
+    return _fitted(groups, [_cells(backup) for backup in backups], width)
+
+
+def _fitted(groups: Sequence[Sequence[str]], rows: "Sequence[Mapping[str, Text]]", width: int) -> "Table":
+    """A table with all titles side by side if that fits, else the groups, else a line for each cell."""
     from rich.cells import cell_len
     from rich.text import Text
 
-    rows = [_cells(backup) for backup in backups]
-    groups = [[title for title in group if states or title != "State"] for group in _GROUPS]
     titles = [title for group in groups for title in group]
-    widest = [
-        max(cell_len(text) for text in (title, *(row[title].plain for row in rows))) for title in titles
-    ]
-    fits = sum(widest) + _GAP * (len(titles) - 1) <= width
+    widest = {
+        title: max(cell_len(text) for text in (title, *(row[title].plain for row in rows)))
+        for title in titles
+    }
+    fits = _span(widest.values()) <= width
+    least = (min(_NARROW.get(group[0], width), max(widest[title] for title in group)) for group in groups)
+    if not fits and _span(least) > width:
+        return _cards(titles, rows)
     columns = [[title] for title in titles] if fits else groups
     table = _table()
     for group in columns:
-        fixed = None if fits else _NARROW.get(group[0])
-        flexible = fixed or (group == ["Tags"] and not fits)
-        table.add_column("\n".join(group), no_wrap=not flexible, overflow="fold", width=fixed)
+        folded = None if fits else _NARROW.get(group[0])
+        fixed = None if group[0] in _GROWS else folded
+        table.add_column("\n".join(group), no_wrap=not folded, overflow="fold", width=fixed)
     for number, row in enumerate(rows):
         if number and not fits:
             table.add_row()  # to tell them apart
         table.add_row(*(Text("\n").join(row[title] for title in group) for group in columns))
+    return table
+
+
+def _span(widths: Iterable[int]) -> int:
+    """How wide columns of these widths are, side by side."""
+    return sum(width + _GAP for width in widths) - _GAP
+
+
+def _cards(titles: Sequence[str], rows: "Sequence[Mapping[str, Text]]") -> "Table":
+    """For a terminal too narrow for a table: a line for each cell. A long one goes on in the next line."""
+    from rich.text import Text
+
+    table = _table()
+    table.show_header = False
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for number, row in enumerate(rows):
+        if number:
+            table.add_row()  # to tell them apart
+        for title in titles:
+            table.add_row(Text(title, "dim"), row[title])
     return table
 
 
@@ -172,13 +202,13 @@ class Outcome(StrEnum):
 WORDS: Final[Mapping[Outcome, tuple[str, str]]] = {
     Outcome.RESTORED: ("restored", "green"),
     Outcome.ALREADY_RESTORED: ("already fine", "green"),
-    Outcome.NOT_EXEMPT: ("restored, but --never-expires failed", "yellow"),
+    Outcome.NOT_EXEMPT: ("restored but not exempt", "yellow"),
     Outcome.FAILED: ("failed", "red"),
     Outcome.UNKNOWN: ("unknown", "yellow"),
     Outcome.NOT_TRIED: ("not tried", "yellow"),
     Outcome.WOULD_RESTORE: ("would be restored", "green"),
     Outcome.WOULD_NOT_RESTORE: ("would not be restored", "red"),
-    Outcome.CANNOT_SAY: ("cannot say, but would be tried", "yellow"),
+    Outcome.CANNOT_SAY: ("would be tried unseen", "yellow"),
 }
 """Each outcome in words, and their colour."""
 
@@ -193,20 +223,19 @@ class Record:
     error: "RestoreError | None" = None
 
 
-def outcomes_table(records: Iterable[Record]) -> "Table":
-    """One row for each backup with its outcome."""
+def outcomes_table(records: Iterable[Record], *, width: int) -> "Table":
+    """One row for each backup with its outcome, fitted to the width."""
     from rich.text import Text
 
-    table = _table()
-    for title in ("Backup", "Cluster", "Outcome"):
-        table.add_column(title, overflow="fold")
-    for record in records:
-        words, color = WORDS[record.outcome]
-        cluster = record.backup.cluster_id if record.backup else None
-        table.add_row(
-            Text(printable(record.backup_id), "bold"), Text(_in_words(cluster), "dim"), Text(words, color)
-        )
-    return table
+    rows = [
+        {
+            "Backup": Text(printable(record.backup_id), "bold"),
+            "Cluster": Text(_in_words(record.backup.cluster_id if record.backup else None), "dim"),
+            "Outcome": Text(*WORDS[record.outcome]),
+        }
+        for record in records
+    ]
+    return _fitted([["Backup"], ["Cluster"], ["Outcome"]], rows, width)
 
 
 # --- JSON: `schema.json` is the contract ---
@@ -227,7 +256,7 @@ def record_json(record: Record) -> dict[str, Any]:
         "error": error
         and {
             "type": type(error).__name__,
-            "message": str(error),
+            "message": in_words(error),
             "retryable": error.retryable,
             "outcome_unknown": error.outcome_unknown,
             "code": getattr(error, "code", None),

@@ -7,6 +7,7 @@ stops waiting, and what has no result then is unknown. Neither is an exception, 
 
 import json
 import os
+import re
 import shlex
 import signal
 import sys
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO, cast
 
 from ._output import (
     WORDS,
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from cloudhsm_restore import Backup, RestoreClient, RestoreResult
 
 _LOOK_AT_ONCE: Final = 50  # a page of DescribeBackups
-_COPYABLE: Final = 20  # IDs in one command line
+_COPYABLE: Final = 10  # IDs in one line
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,34 +61,68 @@ class Options:
     timeout: float
     dry_run: bool
     yes: bool
+    filters: tuple[str, ...] | None = None
+    """With ``--all-pending`` the options that choose among them, otherwise None."""
 
     def again(self) -> list[str]:
         """The options with which to try again."""
         return [
             *(["--never-expires"] if self.never_expires else []),
             *(["--workers", str(self.workers)] if self.workers != DEFAULT_WORKERS else []),
-            *(["--timeout", f"{self.timeout:g}"] if self.timeout != DEFAULT_TIMEOUT else []),
+            *(["--timeout", f"{self.timeout:.15g}"] if self.timeout != DEFAULT_TIMEOUT else []),
             *(["--yes"] if self.yes else []),
         ]
 
 
-def read_ids(lines: Iterable[str]) -> Iterator[str]:
-    """The IDs in the lines: bare, or in the JSON lines that ``list`` and ``restore`` write."""
-    for number, line in enumerate(map(str.strip, lines), start=1):
-        if not line:
-            continue
-        backup_id: object = line
-        if line[0] in '{["':
-            try:
-                backup_id = json.loads(line)["backup_id"]
-            except (ValueError, LookupError, TypeError):
-                backup_id = None
+# What a person may take for an ID, and what to do about it.
+_NO_IDS: Final = (
+    (r"\s*$", "is empty: is a variable of the shell not set?"),
+    (r"\S+,$", "ends in a comma: leave it out."),
+    (r".*[\s,]", "is no ID, for there is white space or a comma in it."),
+    (r"arn:.*/", "is an ARN: give only what is behind its last slash."),
+)
+
+
+def check_id(backup_id: str, where: str) -> str:
+    """The ID itself. One that cannot be used ends the command before anything is called."""
+    for pattern, wrong in _NO_IDS:
+        if re.match(pattern, backup_id):
+            quoted = f" ({printable(backup_id)[:60]!r})" if backup_id.strip() else ""
+            raise Problem(f"{where}{quoted} {wrong} Nothing was restored.", Status.USAGE)
+    return backup_id
+
+
+def read_ids(stream: TextIO) -> Iterator[str]:
+    """The IDs in what comes: one a line, or JSON or JSON lines as ``list`` and ``restore`` write them."""
+    for place, item in _items(stream.read()):
+        where = f"{place} of standard input"
+        backup_id = cast("dict[str, object]", item).get("backup_id") if isinstance(item, dict) else item
         if not isinstance(backup_id, str):
-            what = (
-                "neither a backup ID nor a JSON line with a backup_id, such as `list --output jsonl` writes"
-            )
-            raise Problem(f"Line {number} of standard input is {what}. Nothing was restored.", Status.USAGE)
-        yield backup_id
+            what = "neither a backup ID nor JSON with a backup_id, such as `list --output json` writes"
+            raise Problem(f"{where} is {what}. Nothing was restored.", Status.USAGE)
+        yield check_id(backup_id, where)
+
+
+def _items(text: str) -> Iterator[tuple[str, object]]:
+    """What is in the text, and where: the items of one JSON text, or line by line."""
+    try:
+        whole: object = json.loads(text)
+    except ValueError:
+        for number, line in enumerate(map(str.strip, text.splitlines()), start=1):
+            if line and not line.startswith("#"):
+                yield f"Line {number}", _loaded(line)
+    else:
+        several = cast("list[object]", whole) if isinstance(whole, list) else [whole]
+        for number, item in enumerate(several, start=1):
+            yield f"Item {number}", item
+
+
+def _loaded(line: str) -> object:
+    """The line itself, or the JSON in it; None where it looks like JSON and is none."""
+    try:
+        return json.loads(line) if line[0] in '{["' else line
+    except ValueError:
+        return None
 
 
 def restore(
@@ -134,7 +169,9 @@ def _look(
             found |= {backup.backup_id: backup for backup in client.describe_backups(backup_ids=some)}
     except RestoreError as error:
         if isinstance(error, ConnectError) or status_of(error) is Status.CONFIGURATION:
-            settings.say(f"Nothing was restored of: {printable(', '.join(backup_ids))}", "red")
+            many = len(backup_ids) > _COPYABLE
+            which = f"{len(backup_ids)} backups" if many else printable(", ".join(backup_ids))
+            settings.say(f"Nothing was restored of: {which}", "red")
             raise
         all_the_same = "" if dry_run else " Restoring all the same."
         settings.say(f"Could not look at the backups first: {in_words(error)}{all_the_same}", "yellow")
@@ -190,8 +227,14 @@ def _agreed(question: str, *, from_stdin: bool) -> bool:
         raise Problem(f"{question} There is no terminal to ask on: add --yes.", Status.USAGE)
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
-    with terminal as stream:
-        return stream.readline().strip().lower() in ("y", "yes")
+    answer = ""
+    try:
+        with terminal as stream:
+            answer = stream.readline()
+    finally:
+        if not answer.endswith("\n"):  # Ctrl-D or Ctrl-C
+            sys.stderr.write("\n")
+    return answer.strip().lower() in ("y", "yes")
 
 
 def _terminal(*, from_stdin: bool) -> TextIO | None:
@@ -278,7 +321,7 @@ def _restore(
                 records[backup_id] = Record(backup_id, outcome, found.get(backup_id))
                 data.add(record_json(records[backup_id]))
         ordered = sorted(records.values(), key=lambda record: _ORDER.index(record.outcome))
-        data.end(lambda _: outcomes_table(ordered))
+        data.end(lambda width: outcomes_table(ordered, width=width))
         _report(settings, ordered, options)
     if run.abandoned:
         # Python would wait for the calls that are under way, however long they take.
@@ -380,10 +423,10 @@ def _report(settings: Settings, records: Sequence[Record], options: Options) -> 
     if settings.format == "table" and records:
         settings.say("")
     _tell_reasons(settings, records)
-    again = [record.backup_id for record in records if record.outcome not in _FINE and _may_help(record)]
+    again = [record for record in records if record.outcome not in _FINE and _may_help(record)]
     if again:
-        settings.say(f"To try just {'these' if len(again) > 1 else 'this one'} again:")
-        settings.say(f"  {_command(settings, options, again)}")
+        what, command = _command(settings, options, again)
+        settings.say(f"{what}:\n  {command}")
     color = "green" if all(record.outcome in _FINE for record in records) else "yellow"
     settings.say(f"{_counts(records, *_ALWAYS_COUNTED)} in {settings.place}.", color)
 
@@ -398,17 +441,28 @@ def _may_help(record: Record) -> bool:
     return not isinstance(error, ParameterError | ResourceNotFoundError | NotRestorableError)
 
 
-def _command(settings: Settings, options: Options, backup_ids: Sequence[str]) -> str:
-    """The command line that tries these again; on a terminal not longer than one can copy."""
-    if len(backup_ids) > _COPYABLE and sys.stderr.isatty():
+def _command(settings: Settings, options: Options, records: Sequence[Record]) -> tuple[str, str]:
+    """What to do to try these again, and the command line for it, no longer than one can copy."""
+    ids = [record.backup_id for record in records]
+    words = options.again()
+    if len(ids) <= _COPYABLE:
+        end_of_options = ["--"] if any(backup_id.startswith("-") for backup_id in ids) else []
+        what = f"To try just {'these' if len(ids) > 1 else 'this one'} again"
+        return what, settings.command("restore", *words, *end_of_options, *ids)
+    if options.filters is not None and all(record.outcome in _PENDING_STILL for record in records):
+        command = settings.command("restore", "--all-pending", *options.filters, *words)
+        return "To try all again that are pending still", command
+    command = settings.command("restore", *words, "-")
+    if sys.stderr.isatty():
         with (
             suppress(OSError),
             NamedTemporaryFile("w", prefix="cloudhsm-restore-", suffix=".txt", delete=False) as file,
         ):
-            file.writelines(f"{backup_id}\n" for backup_id in backup_ids)
-            return f"{settings.command('restore', *options.again(), '-')} < {shlex.quote(file.name)}"
-    end_of_options = ["--"] if any(backup_id.startswith("-") for backup_id in backup_ids) else []
-    return settings.command("restore", *options.again(), *end_of_options, *backup_ids)
+            file.writelines(f"{backup_id}\n" for backup_id in ids)
+            return "To try just these again", f"{command} < {shlex.quote(file.name)}"
+    if settings.format == "table":
+        return f"To try these {len(ids)} again, pipe their IDs into", command
+    return "To try again, pipe the output of this run into (what is restored already stays as it is)", command
 
 
 def _tell_reasons(settings: Settings, records: Iterable[Record]) -> None:
@@ -427,6 +481,7 @@ def _tell_reasons(settings: Settings, records: Iterable[Record]) -> None:
 
 
 _ORDER: Final = tuple(WORDS)
+_PENDING_STILL: Final = (Outcome.FAILED, Outcome.NOT_TRIED)  # others may be READY, and not exempt
 _FINE: Final = (Outcome.RESTORED, Outcome.ALREADY_RESTORED, Outcome.WOULD_RESTORE)
 _ALWAYS_COUNTED: Final = (Outcome.RESTORED, Outcome.ALREADY_RESTORED, Outcome.FAILED, Outcome.UNKNOWN)
 

@@ -5,11 +5,11 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Final, Literal, TextIO, cast
 
 import click
 
@@ -69,20 +69,77 @@ class Problem(click.ClickException):
         self.status = status
 
 
-# The library advises in Python; here the same advice has to be something to type.
+# The library advises in Python; here the same advice has to be something to type, and is given once.
 _IN_WORDS: Final = (
-    ("ensure_restored() finds out", "trying it again finds out"),
-    ("Call ensure_restored() again", "Try it again"),
-    ("with get_backup()", "with the command show"),
+    (r"ensure_restored\(\) finds out", "trying it again finds out"),
+    (r"Call ensure_restored\(\) again", "Try it again"),
+    (r"with get_backup\(\)", "with the command show"),
+    (r"(finds out\.) Try (it )?again\.$", r"\1"),
+    (r"(<[^>].{60}).*>", r"\1..."),  # a page that a web server has sent
 )
 
+_REGION: Final = "Give --region, or set AWS_DEFAULT_REGION."
+_SIGN_IN: Final = "Run `aws sso login` with this profile."
+_CREDENTIALS: Final = (
+    "Give --profile, or set AWS_PROFILE; a profile of IAM Identity Center also needs `aws sso login`."
+)
+# By the class of botocore's exception and how its text begins. The library's own advice names all four.
+_CONFIGURE: Final = (
+    ("NoRegionError", "", _REGION),
+    ("ValueError", "Invalid endpoint: https://cloudhsmv2..", _REGION),  # it is set, and empty
+    ("NoCredentialsError", "", _CREDENTIALS),
+    ("PartialCredentialsError", "", "Set both halves of the key, or give --profile."),
+    ("ProfileNotFound", "", "`aws configure list-profiles` lists those that there are."),
+    ("SSOError", "", _SIGN_IN),
+    ("TokenRetrievalError", "", _SIGN_IN),
+    ("ValueError", "Invalid endpoint", "An endpoint is a URL that starts with http:// or https://."),
+)
+_NOT_READ: Final = "AWS_REGION is set, but boto3 does not read it."
+_STRANGER: Final = (
+    "This does not look like CloudHSM. Check the endpoint and the proxy, and whether this network has a "
+    "page to log in on (a captive portal)."
+)
+_GATEWAY: Final = (502, 503, 504)  # what stands in front of AWS says so itself, and that passes
 
-def in_words(error: BaseException) -> str:
+
+def in_words(error: "RestoreError") -> str:
     """The one line of a failure, for somebody at a terminal."""
     line = str(error)
+    if better := _advice(error):
+        line = f"{line.removesuffix(error.advice.format(operation=error.operation)).rstrip()} {better}"
     for python, words in _IN_WORDS:
-        line = line.replace(python, words)
+        line = re.sub(python, words, line)
     return printable(line)
+
+
+def _advice(error: "RestoreError") -> str:
+    """What to do at a command line, where that is more than the library can know."""
+    from cloudhsm_restore import ConfigurationError, RestoreError
+
+    cause = error.__cause__
+    if _is_a_strangers(error) or (isinstance(cause, RestoreError) and _is_a_strangers(cause)):
+        return _STRANGER
+    if not isinstance(error, ConfigurationError) or cause is None:
+        return ""
+    names = {cls.__name__ for cls in type(cause).__mro__}
+    for name, beginning, advice in _CONFIGURE:
+        if name in names and str(cause).startswith(beginning):
+            not_read = advice == _REGION and os.environ.get("AWS_REGION")
+            return f"{_NOT_READ} {advice}" if not_read else advice
+    return ""
+
+
+def _is_a_strangers(error: "RestoreError") -> bool:
+    """Whether somebody else than AWS has answered: AWS names an error, and numbers each request."""
+    from cloudhsm_restore import ApiError, UnexpectedResponseError
+
+    if isinstance(error, ApiError):
+        return error.code.isdigit() and not error.request_id and error.http_status_code not in _GATEWAY
+    if not isinstance(error, UnexpectedResponseError) or error.body is None:
+        return False
+    response = cast("Mapping[str, Any]", error.response or {})  # as botocore makes it, for it has a body
+    numbered = response.get("ResponseMetadata", {}).get("RequestId")
+    return not numbered or error.body.lstrip().startswith("<")
 
 
 def printable(text: str) -> str:
@@ -180,21 +237,25 @@ class Settings:
                 session = boto3.Session(profile_name=self.profile, region_name=self.region)
             except Exception as error:  # whatever it is, it comes from the profile or the config file
                 raise ConfigurationError(str(error)) from error
-            self.place = f"region {session.region_name or 'not set'}"
-            if self.profile is not None:
-                self.place += f", profile {self.profile}"
             endpoint = self.endpoint_url or _endpoint_of_environment()
-            if endpoint:
-                self.place += f", endpoint {printable(without_password(endpoint))}"
+            places = {
+                "region": session.region_name or (endpoint and "not set"),  # an endpoint can do without
+                "profile": self.profile,
+                "endpoint": endpoint and printable(without_password(endpoint)),
+            }
+            self.place = ", ".join(f"{what} {place}" for what, place in places.items() if place)
             if self.verbose:
                 session.events.register("request-created.cloudhsm-v2", _log_request)
+                session.events.register("response-received.cloudhsm-v2", _log_answer)
             config = Config(max_pool_connections=workers) if workers > _BOTO3_POOL else None
             with RestoreClient(session=session, endpoint_url=self.endpoint_url, config=config) as client:
                 yield client
         except RestoreError as error:
+            words = in_words(error)
+            if error.retryable and "again" not in words and _STRANGER not in words:
+                words += " It may work if you try again."
             place = f"\nThis was in {self.place}." if self.place else ""
-            again = " It may work if you try again." if error.retryable else ""
-            raise Problem(in_words(error) + place + again, status_of(error)) from error
+            raise Problem(words + place, status_of(error)) from error
 
 
 # --- --verbose ---
@@ -223,3 +284,18 @@ def _log_request(request: object, operation_name: str, **_: object) -> None:
     # Once for each try of botocore's. The body has IDs and filters; credentials are in the headers.
     body = getattr(request, "data", b"")
     _logger.info("%s %s", operation_name, body.decode() if isinstance(body, bytes) else body)
+
+
+def _log_answer(
+    event_name: str,
+    response_dict: Mapping[str, Any] | None = None,
+    parsed_response: Mapping[str, Any] | None = None,
+    exception: Exception | None = None,
+    **_: object,
+) -> None:
+    # Once for each try, as well. Only the class of an exception: its text may have the endpoint's password.
+    status = f"HTTP {response_dict['status_code']}" if response_dict else ""
+    code = (parsed_response or {}).get("Error", {}).get("Code", "")
+    failure = type(exception).__name__ if exception else ""
+    said = " ".join(filter(None, (status, str(code), failure)))
+    _logger.info("%s: %s", event_name.rpartition(".")[2], printable(said))
