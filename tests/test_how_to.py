@@ -51,7 +51,7 @@ def test_stub_not_asked(stub: RestoreStubber) -> None:
 
 MESSAGES: dict[str, tuple[str, str, str, str]] = {
     # what the page quotes: the state of the backup, the fault and where it strikes, and more of the command
-    "restored, but --never-expires failed": (
+    "restored but not exempt": (
         "PENDING_DELETION", "access-denied", "ModifyBackupAttributes", "--never-expires",
     ),
     "AccessDenied": ("PENDING_DELETION", "access-denied", "RestoreBackup", ""),
