@@ -225,15 +225,15 @@ def _agreed(question: str, *, from_stdin: bool) -> bool:
     terminal = _terminal(from_stdin=from_stdin)
     if terminal is None:
         raise Problem(f"{question} There is no terminal to ask on: add --yes.", Status.USAGE)
-    sys.stderr.write(f"{question} [y/N] ")
-    sys.stderr.flush()
     answer = ""
-    try:
-        with terminal as stream:
+    with terminal as stream:
+        try:
+            sys.stderr.write(f"{question} [y/N] ")
+            sys.stderr.flush()
             answer = stream.readline()
-    finally:
-        if not answer.endswith("\n"):  # Ctrl-D or Ctrl-C
-            sys.stderr.write("\n")
+        finally:
+            if not answer.endswith("\n"):  # Ctrl-D or Ctrl-C
+                sys.stderr.write("\n")
     return answer.strip().lower() in ("y", "yes")
 
 
