@@ -18,7 +18,6 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
-from functools import lru_cache
 from itertools import pairwise
 from types import TracebackType
 from typing import Any, Final, Literal, Protocol, Self, TypeGuard, cast
@@ -99,9 +98,8 @@ _SERVER_ERROR: Final = 500
 _SHOWN: Final = 4096  # of a body that is no answer, in bytes
 
 
-@lru_cache(maxsize=256)
 def _code_key(code: str) -> str:
-    return re.sub(r"^CloudHsm|(Exception|Error)+$", "", code)
+    return code.removeprefix("CloudHsm").removesuffix("Exception").removesuffix("Error")
 
 
 _API_ERRORS: Final[Mapping[str, type[ApiError]]] = {
@@ -224,6 +222,8 @@ def _transport_failure(error: boto.HTTPClientError | boto.ConnectionError) -> ty
 
 def _redact(error: BaseException, ours: RestoreError | None) -> None:
     """Mask the secrets in what an exception of botocore, or below it, shows and carries."""
+    if isinstance(ours, ApiError) and isinstance(error, boto.ClientError) and ours.response is error.response:
+        return  # nothing was found in the answer, of which the rest was made
     error.args = tuple(redacted(arg) if isinstance(arg, str | bytes) else arg for arg in error.args)
     for name, item in vars(error).items():
         if isinstance(item, str | bytes):

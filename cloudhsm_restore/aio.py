@@ -394,7 +394,6 @@ class AsyncPace:
             await self.sleep(seconds)
             if isinstance(step, Wait):
                 return
-        await self.sleep(0.0)
 
 
 async def _make_client(

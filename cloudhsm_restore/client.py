@@ -362,7 +362,8 @@ class Pace:
             self.sleep(seconds)
             if isinstance(step, Wait):
                 return
-        self.sleep(0.0)
+        if self._stopped.is_set():
+            raise _StoppedError
 
     def stop(self) -> None:
         """Wake all sleepers and let none go on."""

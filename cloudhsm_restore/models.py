@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, Strict
-from pydantic.alias_generators import to_pascal
 
 __all__ = ["Backup", "BackupState", "Mode", "Tag"]
 
@@ -74,6 +73,10 @@ def _in_utc(moment: datetime) -> datetime:
 _UTC = AfterValidator(_in_utc)
 
 
+def _in_pascal_case(name: str) -> str:
+    return name.title().replace("_", "")
+
+
 def _describe(schema: dict[str, Any], model: type[BaseModel]) -> None:
     """Put the docstrings of the fields into the JSON schema.
 
@@ -103,7 +106,7 @@ class Tag(
     BaseModel,
     frozen=True,
     extra="allow",
-    alias_generator=to_pascal,
+    alias_generator=_in_pascal_case,
     populate_by_name=True,
     json_schema_extra=_describe,
 ):
@@ -119,7 +122,7 @@ class Backup(
     BaseModel,
     frozen=True,
     extra="allow",
-    alias_generator=to_pascal,
+    alias_generator=_in_pascal_case,
     populate_by_name=True,
     json_schema_extra=_describe,
 ):

@@ -23,6 +23,7 @@ from cloudhsm_restore import (
     WaitTimeoutError,
 )
 from cloudhsm_restore._procedure import Restore, Wait
+from cloudhsm_restore.client import _StoppedError
 from cloudhsm_restore.testing import Fault, LocalCloudHsm
 
 from .clients import SimulatedPace, config
@@ -417,6 +418,15 @@ def test_throttling_slows_all_down(service: LocalCloudHsm) -> None:
     before = pace.time
     pace.before(Restore(), 300.0)
     assert pace.time == before
+
+
+def test_a_stopped_pace_lets_nothing_begin() -> None:
+    """Once nobody waits for it any more, a restore does not go on to its next call."""
+    pace = SimulatedPace()
+    pace.before(Restore(), 300.0)
+    pace.stop()
+    with pytest.raises(_StoppedError):
+        pace.before(Restore(), 300.0)
 
 
 @pytest.mark.parametrize("max_workers", [0, -1, 1.5, "8", None, True])
