@@ -65,6 +65,7 @@ def calls(client: RestoreClient, backup: Backup) -> None:
     client.describe_backups()[0]  # error: nor an index
     for result in client.restore_backups([]):
         result.backup.backup_id  # error: not narrowed
+        result.ok and result.backup.backup_id  # error: not narrowed by ok
         result.ok = True  # error: frozen
         result.backup = None  # error: frozen
 
@@ -142,6 +143,7 @@ def failures(error: RestoreError, api_error: ApiError) -> None:
     error.outcome_unkown  # error: misspelt
     error.backup.backup_id  # error: not narrowed
     len(api_error.request_id)  # error: may be None
+    api_error.requst_id  # error: misspelt [not by mypy without stubs: the base of ClientError is Any to it]
     ApiError("what happened")  # error: made like a ClientError
     RestoreError("what happened", "RestoreBackup")  # error: keywords only
     error.retryable = "yes"  # error: not a bool
