@@ -194,8 +194,10 @@ class Backup(
 
     def model_post_init(self, context: object, /) -> None:  # noqa: ARG002  (pydantic's signature)
         # The service sends empty tag lists and boto3's validator refuses them: empty counts as unset.
-        fields, values = self.model_fields_set, self.__dict__
-        fields.difference_update([name for name in fields if values.get(name, self) is None])
+        fields = self.model_fields_set
+        for name, value in self.__dict__.items():
+            if value is None:
+                fields.discard(name)
         if not self.tag_list:
             fields.discard("tag_list")
 
