@@ -171,6 +171,22 @@ def test_settings_that_came_late_or_from_the_session_stay(raw_server: RawServer)
     assert f" theirs/1 cloudhsm-restore/{__version__}\r\n".encode() in raw_server.requests[0]
 
 
+@pytest.mark.usefixtures("credentials")
+def test_the_timeouts_of_a_defaults_mode_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a Config we give boto3 none either: with any, it forgets the timeouts of a defaults mode."""
+    monkeypatch.setenv("AWS_DEFAULTS_MODE", "standard")
+    session = boto3.Session()
+    plain: CloudHSMV2Client = session.client("cloudhsmv2", endpoint_url="http://127.0.0.1:1")
+    any_config: CloudHSMV2Client = session.client(
+        "cloudhsmv2", endpoint_url="http://127.0.0.1:1", config=Config(parameter_validation=False)
+    )
+    with RestoreClient(session=session, endpoint_url="http://127.0.0.1:1") as client:
+        made: Any = client._client.meta.config
+        theirs: Any = plain.meta.config
+        forgotten: Any = any_config.meta.config
+    assert made.connect_timeout == theirs.connect_timeout < forgotten.connect_timeout
+
+
 def test_close_closes_what_is_ours(service: LocalCloudHsm, make_client: MakeClient) -> None:
     """After close, no connection of a client that we made is left."""
     with make_client(service.endpoint_url) as client:
