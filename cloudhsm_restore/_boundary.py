@@ -222,8 +222,6 @@ def _transport_failure(error: boto.HTTPClientError | boto.ConnectionError) -> ty
 
 def _redact(error: BaseException, ours: RestoreError | None) -> None:
     """Mask the secrets in what an exception of botocore, or below it, shows and carries."""
-    if isinstance(ours, ApiError) and isinstance(error, boto.ClientError) and ours.response is error.response:
-        return  # nothing was found in the answer, of which the rest was made
     error.args = tuple(redacted(arg) if isinstance(arg, str | bytes) else arg for arg in error.args)
     for name, item in vars(error).items():
         if isinstance(item, str | bytes):

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, Collection, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Collection, Coroutine, Iterable
 from contextlib import AsyncExitStack, aclosing
 from functools import partial
 from types import TracebackType
@@ -210,8 +210,8 @@ class AsyncRestoreClient:
                 async for result in results: ...
 
         Args:
-            backup_ids: IDs of backups, from an iterable or an asynchronous one. They are taken one at a time,
-                in tasks of their own, and no further ahead than twice ``max_workers``.
+            backup_ids: IDs of backups, from an iterable or an asynchronous one. They are taken in one task
+                of their own, and no further ahead than ``max_workers``.
             never_expires: as for `ensure_restored`.
             max_workers: how many at a time; never more than the client's connection pool holds, which is 10
                 unless ``Config(max_pool_connections=...)`` says otherwise.
@@ -317,50 +317,44 @@ class AsyncRestoreClient:
         timeout: float,
     ) -> AsyncGenerator[RestoreResult, None]:
         pace = self._pace()
-        workers = min(max_workers, pool_size(await self._open()))
-        room = asyncio.Semaphore(2 * workers)  # for what is in flight, or finished and not taken yet
-        source, turn = _each(backup_ids), asyncio.Lock()
-        finished: asyncio.Queue[RestoreResult | asyncio.Task[None]] = asyncio.Queue()
+        room = asyncio.Semaphore(min(max_workers, pool_size(await self._open())))
+        tasks: set[asyncio.Task[RestoreResult | None]] = set()
+        finished: asyncio.Queue[asyncio.Task[RestoreResult | None]] = asyncio.Queue()
 
-        async def work() -> None:
-            while True:
-                await room.acquire()
-                async with turn:  # a generator can be asked only by one at a time
-                    try:
-                        backup_id = await anext(source)
-                    except StopAsyncIteration:
-                        return
-                try:
-                    backup = await self._ensure_restored(backup_id, never_expires, timeout, pace)
-                    finished.put_nowait(RestoreResult(backup_id, backup))
-                except RestoreError as error:
-                    finished.put_nowait(RestoreResult(backup_id, error=error))
-
-        tasks = [asyncio.create_task(work()) for _ in range(workers)]
-        for task in tasks:
+        def begin(work: Coroutine[Any, Any, RestoreResult | None]) -> None:
+            task = asyncio.create_task(work)
+            tasks.add(task)
             task.add_done_callback(finished.put_nowait)
+
+        async def take() -> None:
+            # In a task of its own, so that a slow source keeps no result back.
+            if isinstance(backup_ids, AsyncIterable):
+                async for backup_id in backup_ids:
+                    await room.acquire()
+                    begin(restore(backup_id))
+            else:
+                for backup_id in backup_ids:
+                    await room.acquire()
+                    begin(restore(backup_id))
+
+        async def restore(backup_id: str) -> RestoreResult:
+            try:
+                backup = await self._ensure_restored(backup_id, never_expires, timeout, pace)
+                return RestoreResult(backup_id, backup)
+            except RestoreError as error:
+                return RestoreResult(backup_id, error=error)
+
         try:
-            at_work = workers
-            while at_work:
-                item = await finished.get()
-                if isinstance(item, RestoreResult):
+            begin(take())
+            while tasks:
+                task = await finished.get()
+                tasks.discard(task)
+                result = task.result()  # a bug, a misused Stubber and the source's exception are the caller's
+                if result is not None:
                     room.release()
-                    yield item
-                else:
-                    at_work -= 1
-                    item.result()  # a bug, a misused Stubber and the source's exception are the caller's
+                    yield result
         finally:
             await _end(tasks)
-            await source.aclose()
-
-
-async def _each(backup_ids: Iterable[str] | AsyncIterable[str]) -> AsyncGenerator[str, None]:
-    if isinstance(backup_ids, AsyncIterable):
-        async for backup_id in backup_ids:
-            yield backup_id
-    else:
-        for backup_id in backup_ids:
-            yield backup_id
 
 
 async def _end(tasks: Collection["asyncio.Task[Any]"]) -> None:

@@ -16,7 +16,8 @@ import threading
 import time
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
+from contextvars import ContextVar
 from importlib import import_module
 from typing import Any
 
@@ -431,6 +432,57 @@ def test_a_source_that_fails(run: Run, service: LocalCloudHsm) -> None:
     run(main())
 
 
+def test_a_source_stays_in_one_task(run: Run, service: LocalCloudHsm) -> None:
+    """What a source enters between its IDs, a timeout or a context, it leaves again where it entered it."""
+    depth: ContextVar[int] = ContextVar("depth", default=0)
+
+    async def for_a_while() -> AsyncIterator[str]:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.2):
+                for number in range(3):
+                    yield f"backup-{number}"
+                await asyncio.sleep(60)
+
+    def in_a_context() -> Iterator[str]:
+        for number in range(3):
+            token = depth.set(1)
+            yield f"backup-{number}"
+            depth.reset(token)
+
+    async def main() -> None:
+        async with new_client(service) as client:
+            for source in (for_a_while(), in_a_context()):
+                assert len([result async for result in client.restore_backups(source)]) == 3
+
+    run(main())
+
+
+def test_a_cancellation_that_is_swallowed(run: Run, service: LocalCloudHsm) -> None:
+    """Where something within a restore swallows its cancellation, closing still ends, and begins nothing."""
+    begun = 0
+
+    async def main() -> None:
+        async with new_client(service) as client:
+
+            async def swallow(**_: object) -> None:
+                nonlocal begun
+                begun += 1
+                with suppress(asyncio.CancelledError):
+                    await asyncio.sleep(60)
+
+            botocore_client: Any = await client._open()
+            botocore_client.meta.events.register("before-call.cloudhsm-v2", swallow)
+            async with aclosing(
+                client.restore_backups([" bad ", *pending(service, 20)], max_workers=2)
+            ) as all_:
+                await anext(all_)
+                await soon(lambda: begun > 0)
+                before = begun
+            assert begun == before
+
+    run(main())
+
+
 def test_arguments_are_checked_at_once(service: LocalCloudHsm) -> None:
     """What no backup ID can make good is raised before anything is iterated."""
     client = new_client(service)
@@ -459,7 +511,7 @@ def test_the_pool_bounds_what_is_in_flight(run: Run, service: LocalCloudHsm) -> 
         async with new_client(service, max_pool_connections=3) as client:
             async for result in client.restore_backups(source(), max_workers=20):
                 assert result.ok
-                assert taken - done <= 2 * 3
+                assert taken - done <= 3 + 2  # and the one that waits for room
                 done += 1
         assert done == 50
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from cloudhsm_restore import ApiError, ConfigurationError, ConnectError, RestoreClient, RestoreError
 from cloudhsm_restore._secrets import redacted
@@ -183,6 +184,24 @@ def test_the_cause_carries_no_secret(raw_server: RawServer) -> None:
             "latin-1"
         )
         assert not any(secret in carried for secret in SECRETS)
+
+
+def test_what_others_added_to_an_error(caplog: pytest.LogCaptureFixture) -> None:
+    """Of botocore's error also that is masked which instrumentation has put there, and not the service."""
+
+    class Instrumented:
+        def restore_backup(self, **_: object) -> None:
+            error: Any = ClientError(
+                {"Error": {"Code": "Throttling", "Message": "Slow down"}}, "RestoreBackup"
+            )
+            error.args = (*error.args, f"https://user:{PASSWORD}@host/")
+            error.url = f"https://user:{PASSWORD}@host/"
+            raise error
+
+    instrumented: Any = Instrumented()
+    with nothing_leaks(caplog) as caught:
+        RestoreClient(instrumented).restore_backup(BACKUP_ID)
+    assert PASSWORD not in repr(vars(caught[0].__cause__)) + repr(caught[0].__cause__)
 
 
 def test_the_log_of_a_success(raw_server: RawServer, caplog: pytest.LogCaptureFixture) -> None:
