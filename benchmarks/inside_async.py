@@ -15,17 +15,17 @@ from aiobotocore.session import get_session
 from benchmarks.server import BACKUP
 from cloudhsm_restore.aio import AsyncRestoreClient
 
-MANY, AT_ONCE, AT_A_TIME = 1_000, 100, 8
+MANY, EACH_TURN, AT_A_TIME = 1_000, 100, 8
 BACKUP_ID = BACKUP["BackupId"]
 
 
 async def ours(client: AsyncRestoreClient) -> None:
-    results = client.restore_backups([BACKUP_ID] * AT_ONCE, max_workers=AT_A_TIME)
-    assert sum([result.ok async for result in results]) == AT_ONCE
+    results = client.restore_backups([BACKUP_ID] * EACH_TURN, max_workers=AT_A_TIME)
+    assert sum([result.ok async for result in results]) == EACH_TURN
 
 
 async def theirs(client: Any) -> None:
-    waiting = iter([BACKUP_ID] * AT_ONCE)
+    waiting = iter([BACKUP_ID] * EACH_TURN)
     ready = 0
 
     async def work() -> None:
@@ -35,7 +35,7 @@ async def theirs(client: Any) -> None:
             ready += answer["Backup"]["BackupState"] == "READY"
 
     await asyncio.gather(*(work() for _ in range(AT_A_TIME)))
-    assert ready == AT_ONCE
+    assert ready == EACH_TURN
 
 
 async def beside() -> float:
@@ -43,7 +43,7 @@ async def beside() -> float:
     async with AsyncRestoreClient() as client, get_session().create_client("cloudhsmv2") as raw:
         await ours(client)
         await theirs(raw)
-        for _ in range(MANY // AT_ONCE):
+        for _ in range(MANY // EACH_TURN):
             began = perf_counter()
             await ours(client)
             between = perf_counter()

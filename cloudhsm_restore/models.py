@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, Strict
+from pydantic.alias_generators import to_pascal
 
 __all__ = ["Backup", "BackupState", "Mode", "Tag"]
 
@@ -73,10 +74,6 @@ def _in_utc(moment: datetime) -> datetime:
 _UTC = AfterValidator(_in_utc)
 
 
-def _in_pascal_case(name: str) -> str:
-    return name.title().replace("_", "")
-
-
 def _describe(schema: dict[str, Any], model: type[BaseModel]) -> None:
     """Put the docstrings of the fields into the JSON schema.
 
@@ -106,7 +103,7 @@ class Tag(
     BaseModel,
     frozen=True,
     extra="allow",
-    alias_generator=_in_pascal_case,
+    alias_generator=to_pascal,
     populate_by_name=True,
     json_schema_extra=_describe,
 ):
@@ -122,7 +119,7 @@ class Backup(
     BaseModel,
     frozen=True,
     extra="allow",
-    alias_generator=_in_pascal_case,
+    alias_generator=to_pascal,
     populate_by_name=True,
     json_schema_extra=_describe,
 ):

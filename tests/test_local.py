@@ -163,7 +163,7 @@ def test_one_state_per_call(service: LocalCloudHsm, boto3_client: CloudHSMV2Clie
     assert [backup.get("BackupState") for backup in found] == ["PENDING_DELETION"]
 
 
-@pytest.mark.skipif(AWS_CLI is None, reason="make test says where the AWS CLI is")
+@pytest.mark.skipif(AWS_CLI is None, reason="make test installs the AWS CLI and says where it is")
 def test_the_aws_cli(service: LocalCloudHsm, tmp_path: Any) -> None:
     """The AWS CLI, which knows nothing of us, lists and restores a backup."""
     backup_id = service.add_backup(backup_state="PENDING_DELETION").backup_id
