@@ -10,7 +10,8 @@ from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, Self, overload
 
-from ._call import Call, Operation, Response, add_user_agent, cancellation, register_handlers
+from ._call import Call, Operation, Response, cancellation
+from ._events import add_user_agent, register_handlers
 from ._log import log, state_name
 from ._redaction import url_secrets
 from ._state_machine import Action, RestoreStateMachine, Step, Throttle
@@ -42,12 +43,8 @@ _MAX_EMPTY_PAGES = 100
 """How many pages of DescribeBackups in a row may lack what is looked for. A page has up to 50 backups."""
 
 
-class RestoreClient:
-    """Restores CloudHSM backups that are pending deletion, through boto3.
-
-    ``RestoreClient()`` finds credentials, profile, region, endpoint, proxies, retries, and timeouts as boto3
-    does. It is stateless, and threads can share it.
-    """
+class ClientBase:
+    """How both clients get their boto3 client."""
 
     @overload
     def __init__(self, client: "CloudHSMV2Client | AnyClient") -> None: ...
@@ -98,8 +95,22 @@ class RestoreClient:
         self._owns_client = client is None
         # boto3 has read the endpoint and the proxies by now, too.
         self._url_secrets = frozenset(url_secrets(self._client))
-        if hasattr(self._client, "meta"):  # Test doubles may have no `meta`.
-            register_handlers(self._client.meta.events)
+        self._set_up()
+
+    def _set_up(self) -> None:
+        """Prepare what a client needs besides; called once by the constructor."""
+
+    def _close_client(self) -> None:
+        if self._owns_client:
+            self._client.close()
+
+
+class RestoreClient(ClientBase):
+    """Restores CloudHSM backups that are pending deletion, through boto3.
+
+    ``RestoreClient()`` finds credentials, profile, region, endpoint, proxies, retries, and timeouts as boto3
+    does. It is stateless, and threads can share it.
+    """
 
     def restore_backup(self, backup_id: str) -> Backup:
         """Call RestoreBackup once, with boto3's retries.
@@ -252,14 +263,17 @@ class RestoreClient:
 
     def close(self) -> None:
         """Close the connections of a client that was created here. A client that was passed stays open."""
-        if self._owns_client:
-            self._client.close()
+        self._close_client()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _set_up(self) -> None:
+        if hasattr(self._client, "meta"):  # Test doubles may have no `meta`.
+            register_handlers(self._client.meta.events)
 
     def _sleep(self, seconds: float, cancelled: threading.Event) -> None:
         """Wait, or return as soon as ``cancelled`` is set. Tests override this to wait in virtual time."""
