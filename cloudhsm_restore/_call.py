@@ -9,10 +9,11 @@ A response becomes a `Backup`. An error becomes a `RestoreError` whose ``__cause
 Other exceptions (KeyboardInterrupt, a misused Stubber, a bug) propagate unchanged.
 
 Unknown outcomes: botocore may make several attempts within one call, but it reports only the last.
-`_events.register_handlers` registers handlers for the events that botocore emits for each attempt, in the thread that
-sends it. The `Call` that is current in this thread or task thereby knows of each attempt how it ended. The
-outcome is unknown if one of them was ambiguous, and also if the events did not reach the `Call`, because the
-client is a test double or runs its calls in another thread: what was not observed may have happened.
+`_events.register_handlers` registers handlers for the events that botocore emits for each attempt, in the
+thread that sends it. The `Call` that is current in this thread or task thereby knows of each attempt how it
+ended. The outcome is unknown if one of them was ambiguous, and also if the events did not reach the `Call`,
+because the client is a test double or runs its calls in another thread: what was not observed may have
+happened.
 """
 
 import logging

@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any, ClassVar, Self, TypeVar
 
+from ._backoff import Backoff
 from ._threads import CallThreads
 from ._validation import (
     DEFAULT_MAX_WORKERS,
@@ -24,7 +25,7 @@ from ._validation import (
     connection_limit,
     describe_requests,
 )
-from .client import Backoff, ClientBase, RestoreClient, log_abandoned, log_when_done
+from .client import ClientBase, RestoreClient, log_abandoned, log_when_done
 from .exceptions import ClosedClientError, RestoreError
 from .models import Backup, BackupState, RestoreResult
 
