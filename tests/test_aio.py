@@ -632,7 +632,7 @@ def test_it_says_who_it_is(run: Run, raw_server: RawServer) -> None:
     """The user agent names this library, beside what the user's config adds to it."""
 
     async def main() -> None:
-        async with new_client(raw_server.answer(RESTORED), user_agent_extra="theirs/1") as client:
+        async with new_client(raw_server.respond(RESTORED), user_agent_extra="theirs/1") as client:
             await client.restore_backup(BACKUP_ID)
 
     run(main())

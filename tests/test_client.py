@@ -123,7 +123,7 @@ def test_a_scheme_that_nobody_speaks(make_client: MakeClient) -> None:
 
 def test_it_says_who_it_is(raw_server: RawServer, make_client: MakeClient) -> None:
     """A client that we made ends its user agent with our name and version, after the user's own."""
-    client = make_client(raw_server.answer(RESTORED), user_agent_extra="incident/42")
+    client = make_client(raw_server.respond(RESTORED), user_agent_extra="incident/42")
     client.restore_backup(BACKUP_ID)
     [agent] = [
         line for line in raw_server.requests[0].split(b"\r\n") if line.lower().startswith(b"user-agent:")
@@ -160,7 +160,7 @@ def test_settings_that_came_late_or_from_the_session_stay(raw_server: RawServer)
     """A Config whose attributes were set later, and a session's own default, count as with boto3 itself."""
     options: Any = config()
     options.read_timeout = 3
-    with RestoreClient(endpoint_url=raw_server.answer(RESTORED), config=options) as client:
+    with RestoreClient(endpoint_url=raw_server.respond(RESTORED), config=options) as client:
         made: Any = client._client.meta.config
         assert made.read_timeout == 3
     session = boto3.Session()
@@ -231,7 +231,7 @@ def test_get_backup_looks_for_the_id_itself(raw_server: RawServer, make_client: 
     """A service that ignores the filter, and pages, cannot pass another backup off as the one."""
     other = wire_backup(BackupId="backup-7777777zzzz")
     client = make_client(
-        raw_server.answer(
+        raw_server.respond(
             http({"Backups": [other], "NextToken": "1"}),
             http({"Backups": [], "NextToken": "2"}),
             http({"Backups": [other, wire_backup()]}),
@@ -246,7 +246,7 @@ def test_get_backup_looks_for_the_id_itself(raw_server: RawServer, make_client: 
 @pytest.mark.parametrize("answer", [{}, {"Backups": None}, {"Backups": [None]}, [], None, "x"])
 def test_no_list_is_not_an_empty_list(raw_server: RawServer, make_client: MakeClient, answer: object) -> None:
     """An answer without a list is unexpected: it does not mean that there is no such backup."""
-    client = make_client(raw_server.answer(http(answer), http(answer)))
+    client = make_client(raw_server.respond(http(answer), http(answer)))
     with pytest.raises(UnexpectedResponseError):
         client.get_backup(BACKUP_ID)
     with pytest.raises(UnexpectedResponseError):
@@ -336,7 +336,7 @@ def test_filters_that_cannot_be_used(
 def test_a_token_that_leads_nowhere(raw_server: RawServer, make_client: MakeClient) -> None:
     """A service that gives the same NextToken again does not make us ask for ever."""
     page = http({"Backups": [wire_backup()], "NextToken": "again"})
-    iterator = make_client(raw_server.answer(page, page, page)).describe_backups()
+    iterator = make_client(raw_server.respond(page, page, page)).describe_backups()
     with pytest.raises(UnexpectedResponseError, match="NextToken"):
         list(iterator)
 

@@ -141,7 +141,7 @@ def test_nobody_listens(service: LocalCloudHsm, make_client: MakeClient) -> None
     assert caught.value.retryable
 
 
-def test_lost_and_then_nobody_listens(service: LocalCloudHsm, make_client: MakeClient) -> None:
+def test_lost_and_then_stop(service: LocalCloudHsm, make_client: MakeClient) -> None:
     """An answer lost and nobody to ask until the timeout: that is what nobody can know, and it says so."""
     [backup_id] = pending(service, 1)
     service.inject(Fault.DROP_AFTER_WORK)

@@ -24,7 +24,7 @@ from cloudhsm_restore import ApiError, ConfigurationError, ConnectError, Restore
 from cloudhsm_restore._redaction import KEPT, PATTERNS_ONLY, Masker, printable
 
 from .clients import config
-from .raw_server import BACKUP_ID, RawServer, error, http, wire_backup
+from .raw_server import BACKUP_ID, RawServer, error_response, http, wire_backup
 
 KEY, TOKEN, PASSWORD = "SECRETKEYSECRETKEYSECRETKEY", "TOKENTOKENTOKENTOKEN/+=", "hunter2pass"
 SECRETS = (KEY, "SECRETKEY", TOKEN, "TOKENTOKEN", PASSWORD)
@@ -103,8 +103,10 @@ CANONICAL = (
 @pytest.mark.parametrize(
     "answer",
     [
-        error("InvalidSignatureException", CANONICAL),
-        error("SomethingElse", f"Authorization: AWS4 and X-Amz-Security-Token={TOKEN}&Password={PASSWORD}"),
+        error_response("InvalidSignatureException", CANONICAL),
+        error_response(
+            "SomethingElse", f"Authorization: AWS4 and X-Amz-Security-Token={TOKEN}&Password={PASSWORD}"
+        ),
         http({"Backup": wire_backup(BackupState=5, ClusterId=f"x-amz-security-token: {TOKEN}")}),
         http({"Backup": {"BackupId": f"http://user:{PASSWORD}@host"}}),
         http({"Backup": wire_backup(CreateTimestamp=f"SessionToken={TOKEN}")}),
@@ -115,13 +117,13 @@ def test_an_answer_that_repeats_the_request(
     raw_server: RawServer, caplog: pytest.LogCaptureFixture, answer: bytes
 ) -> None:
     """AWS answers a bad signature with the request that it saw, token included; it stays out of sight."""
-    with nothing_leaks(caplog), make_client(raw_server.answer(answer)) as client:
+    with nothing_leaks(caplog), make_client(raw_server.respond(answer)) as client:
         client.restore_backup(BACKUP_ID)
 
 
 def test_the_rest_is_kept(raw_server: RawServer) -> None:
     """What is no secret is not masked."""
-    with make_client(raw_server.answer(error("InvalidSignatureException", CANONICAL))) as client:
+    with make_client(raw_server.respond(error_response("InvalidSignatureException", CANONICAL))) as client:
         with pytest.raises(ApiError, match="x-amz-date:20260102T030405Z") as caught:
             client.restore_backup(BACKUP_ID)
         assert "x-amz-security-token:***" in caught.value.message
@@ -283,10 +285,10 @@ def test_a_password_that_should_have_been_escaped(password: str, caplog: pytest.
 
 def test_the_cause_carries_no_secret(raw_server: RawServer) -> None:
     """What botocore's own exception carries is masked as well."""
-    answer = error("InvalidSignatureException", CANONICAL)
+    answer = error_response("InvalidSignatureException", CANONICAL)
     for client in (
         make_client(f"http://user:{PASSWORD}@127.0.0.1:1"),
-        make_client(raw_server.answer(answer)),
+        make_client(raw_server.respond(answer)),
     ):
         with client, pytest.raises(RestoreError) as caught:
             client.restore_backup(BACKUP_ID)
@@ -317,7 +319,7 @@ def test_what_others_added_to_an_error(caplog: pytest.LogCaptureFixture) -> None
 def test_the_log_of_a_success(raw_server: RawServer, caplog: pytest.LogCaptureFixture) -> None:
     """The INFO line of a restore holds no credential either."""
     caplog.set_level(logging.DEBUG, "cloudhsm_restore")
-    with make_client(raw_server.answer(http({"Backup": wire_backup()}))) as client:
+    with make_client(raw_server.respond(http({"Backup": wire_backup()}))) as client:
         client.restore_backup(BACKUP_ID)
     records = [str(vars(record)) for record in caplog.records if record.name == "cloudhsm_restore"]
     assert records
