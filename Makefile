@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo picture schema test docs docs-look docs-output check types build sbom licences audit release versions campaign fuzz bench benchmark-cli clean
+.PHONY: demo picture schema test docs docs-look docs-output check types build sbom licences audit release versions fault-injection fuzz bench benchmark-cli clean
 
 demo: .venv/demo
 	.venv/bin/python -m cloudhsm_restore demo
@@ -146,15 +146,15 @@ bench: .venv-bench/done .venv-aws/done
 
 # The suite with old, new and middling versions of what we stand on, and the table of docs/reference/versions.md.
 versions:
-	$(PYTHON) -m tests.versions
+	$(PYTHON) -m tests.version_matrix
 
 # Needs hyperfine (https://github.com/sharkdp/hyperfine).
 benchmark-cli: .venv/demo .venv-aws/done
 	.venv/bin/python -m benchmarks.cli
 
-campaign: .venv/test
-	.venv/bin/python -m tests.campaign
-	.venv/bin/python -m tests.campaign --asynchronous
+fault-injection: .venv/test
+	.venv/bin/python -m tests.fault_injection
+	.venv/bin/python -m tests.fault_injection --asynchronous
 
 # An hour of inputs that atheris chooses by what the code does with them; `make fuzz SECONDS=60` for less.
 SECONDS ?= 3600

@@ -20,7 +20,7 @@ def measured(number: int) -> tuple[float, float]:
         for _ in range(number):
             service.add_backup(backup_state="PENDING_DELETION")
         done = subprocess.run(
-            [sys.executable, "-m", "tests.many"],
+            [sys.executable, "-m", "tests.restore_all"],
             env=service.environ,
             cwd=Path(__file__).parent.parent,
             capture_output=True,
