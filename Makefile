@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo picture schema test docs docs-look docs-output check types build sbom licences audit release versions fault-injection fuzz bench benchmark-cli clean
+.PHONY: demo picture schema test docs docs-look docs-output check types build sbom licenses audit release versions fault-injection fuzz bench benchmark-cli clean
 
 demo: .venv/demo
 	.venv/bin/python -m cloudhsm_restore demo
@@ -113,8 +113,8 @@ sbom: .venv-bare/done .venv-sbom/done
 	touch $@
 
 # The table of docs/reference/dependencies.md.
-licences: .venv-bare/done
-	.venv-build/bin/python tools/licences.py .venv-bare/lib/python*/site-packages
+licenses: .venv-bare/done
+	.venv-build/bin/python tools/licenses.py .venv-bare/lib/python*/site-packages
 
 # Whether anything of it is known to be vulnerable. Asks pypi.org, so it is no part of `make check`.
 audit: .venv-bare/done
