@@ -58,15 +58,15 @@ def make_client(endpoint_url: str, **options: Any) -> RestoreClient:
 
 
 def test_a_password_in_the_endpoint_url(caplog: pytest.LogCaptureFixture) -> None:
-    """botocore quotes the whole endpoint URL; we do not, and neither does the cause any more."""
+    """botocore quotes the whole endpoint URL; the error masks its password, and so does its cause."""
     with nothing_leaks(caplog) as caught, make_client(f"http://user:{PASSWORD}@127.0.0.1:1") as client:
         client.restore_backup(BACKUP_ID)
     assert type(caught[0]) is ConnectError
     assert "//***@127.0.0.1:1" in str(caught[0])
 
 
-def test_a_password_in_an_endpoint_url_that_cannot_be_used(caplog: pytest.LogCaptureFixture) -> None:
-    """Nor when the client is being made."""
+def test_a_password_in_an_invalid_endpoint_url(caplog: pytest.LogCaptureFixture) -> None:
+    """The password of an invalid URL is masked in the error of the constructor."""
     with nothing_leaks(caplog), make_client(f"http://user:{PASSWORD}@127.0.0.1:99999"):
         pass
     with nothing_leaks(caplog), make_client(f"http://user:{PASSWORD}@"):
@@ -74,15 +74,15 @@ def test_a_password_in_an_endpoint_url_that_cannot_be_used(caplog: pytest.LogCap
 
 
 def test_a_password_in_the_proxy_url(caplog: pytest.LogCaptureFixture) -> None:
-    """A proxy that does not answer is not introduced with its password."""
+    """The password of a proxy that does not listen is masked."""
     proxies = {"http": f"http://user:{PASSWORD}@127.0.0.1:1"}
     with nothing_leaks(caplog) as caught, make_client("http://127.0.0.1:2", proxies=proxies) as client:
         client.restore_backup(BACKUP_ID)
     assert type(caught[0]) is ConnectError
 
 
-def test_a_token_that_cannot_be_a_header(caplog: pytest.LogCaptureFixture) -> None:
-    """A session token with a line break in it is quoted by http.client, and by botocore; not by us."""
+def test_a_token_that_is_not_a_valid_header(caplog: pytest.LogCaptureFixture) -> None:
+    """http.client and botocore quote a session token with a line break; the error masks it."""
     session = boto3.Session("AKIAEXAMPLE", KEY, TOKEN + "\nx", region_name="us-east-1")
     with (
         nothing_leaks(caplog) as caught,
@@ -101,7 +101,7 @@ CANONICAL = (
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         error_response("InvalidSignatureException", CANONICAL),
         error_response(
@@ -113,16 +113,16 @@ CANONICAL = (
     ],
     ids=["signature", "any error", "malformed", "another backup", "timestamp"],
 )
-def test_an_answer_that_repeats_the_request(
-    raw_server: RawServer, caplog: pytest.LogCaptureFixture, answer: bytes
+def test_a_response_that_repeats_the_request(
+    raw_server: RawServer, caplog: pytest.LogCaptureFixture, response: bytes
 ) -> None:
-    """AWS answers a bad signature with the request that it saw, token included; it stays out of sight."""
-    with nothing_leaks(caplog), make_client(raw_server.respond(answer)) as client:
+    """The response to an invalid signature repeats the request with its token, which is masked."""
+    with nothing_leaks(caplog), make_client(raw_server.respond(response)) as client:
         client.restore_backup(BACKUP_ID)
 
 
 def test_the_rest_is_kept(raw_server: RawServer) -> None:
-    """What is no secret is not masked."""
+    """Text that is not a secret is not masked."""
     with make_client(raw_server.respond(error_response("InvalidSignatureException", CANONICAL))) as client:
         with pytest.raises(ApiError, match="x-amz-date:20260102T030405Z") as caught:
             client.restore_backup(BACKUP_ID)
@@ -233,7 +233,7 @@ def test_the_work_is_linear() -> None:
 
 
 def test_data_is_bounded() -> None:
-    """What an error keeps has a bound in depth, in number, and in length."""
+    """The data that an error keeps is bounded in depth, in number, and in length."""
     deep: Any = TOKEN
     for _ in range(900):
         deep = [deep]
@@ -250,7 +250,7 @@ def test_data_is_bounded() -> None:
 
 
 def test_a_secret_at_the_cut_is_masked_whole() -> None:
-    """Where the text ends that is kept, no part of a secret remains."""
+    """A text that is truncated within a secret keeps no part of the secret."""
     for place in range(KEPT - len(TOKEN) - 2, KEPT + 2):
         shown = Masker([TOKEN]).text("." * place + TOKEN + "." * 100)
         assert TOKEN[:4] not in shown
@@ -275,7 +275,7 @@ def test_messages_are_printable(text: str, shown: str) -> None:
 
 @pytest.mark.parametrize("password", ["p/ss", "p#ss", "p?ss", "p'ss", 'p"ss'])
 def test_a_password_that_should_have_been_escaped(password: str, caplog: pytest.LogCaptureFixture) -> None:
-    """A password that breaks the URL is not quoted in the complaint about it."""
+    """A password that makes the URL invalid is masked in the error about the URL."""
     url = f"http://user:{PASSWORD}{password}@127.0.0.1:1"
     with nothing_leaks(caplog), make_client(url) as client:
         client.restore_backup(BACKUP_ID)
@@ -284,11 +284,11 @@ def test_a_password_that_should_have_been_escaped(password: str, caplog: pytest.
 
 
 def test_the_cause_carries_no_secret(raw_server: RawServer) -> None:
-    """What botocore's own exception carries is masked as well."""
-    answer = error_response("InvalidSignatureException", CANONICAL)
+    """The secrets in botocore's exception are masked too."""
+    response = error_response("InvalidSignatureException", CANONICAL)
     for client in (
         make_client(f"http://user:{PASSWORD}@127.0.0.1:1"),
-        make_client(raw_server.respond(answer)),
+        make_client(raw_server.respond(response)),
     ):
         with client, pytest.raises(RestoreError) as caught:
             client.restore_backup(BACKUP_ID)
@@ -298,8 +298,8 @@ def test_the_cause_carries_no_secret(raw_server: RawServer) -> None:
         assert not any(secret in carried for secret in SECRETS)
 
 
-def test_what_others_added_to_an_error(caplog: pytest.LogCaptureFixture) -> None:
-    """Of botocore's error also that is masked which instrumentation has put there, and not the service."""
+def test_additions_of_instrumentation_are_masked(caplog: pytest.LogCaptureFixture) -> None:
+    """Secrets that instrumentation has added to botocore's exception are masked too."""
 
     class Instrumented:
         def restore_backup(self, **_: object) -> None:
