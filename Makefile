@@ -80,7 +80,7 @@ types: .venv/dev .venv-wheel/done .venv-stubs/done
 	.venv-stubs/bin/python $(PIP_INSTALL) dist/*.whl 'boto3-stubs[s3]'
 	touch $@
 
-# Wheel and sdist, built twice and compared, with the tools that build a release.
+# Wheel and sdist, built twice and held against each other, with the tools that build a release.
 PACKAGE = $(wildcard cloudhsm_restore/*.* cloudhsm_restore/*/*.*) pyproject.toml README.md CHANGELOG.md LICENSE
 dist: $(PACKAGE) | .venv-build/done
 	.venv-build/bin/python tools/build.py
