@@ -1,11 +1,14 @@
-"""A server that responds to each HTTP request with the bytes that a test gives it."""
+"""Responses with the bytes that a test gives: from a server, and without a socket."""
 
 import json
 import socket
 import threading
 from collections import deque
+from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any, Self
+from typing import Any, Self, cast
+
+from botocore.awsrequest import AWSResponse
 
 from cloudhsm_restore.testing import backup_response
 
@@ -32,6 +35,21 @@ def wire_backup(**fields: Any) -> dict[str, Any]:
     backup: dict[str, Any] = dict(backup_response(backup_id=BACKUP_ID)["Backup"])
     backup["CreateTimestamp"] = 1534461854.64
     return backup | fields
+
+
+def in_process(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> AWSResponse:
+    """Return a response for a handler of botocore's event ``before-send``, which then sends nothing."""
+    return AWSResponse("http://127.0.0.1:1", status, cast("Any", headers or {}), cast("Any", _Raw(body)))
+
+
+class _Raw:
+    """The part of urllib3's response that botocore reads."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def stream(self, *_: object, **__: object) -> Iterator[bytes]:
+        yield self._body
 
 
 RESTORED = http({"Backup": wire_backup()})

@@ -15,8 +15,6 @@ from unittest.mock import Mock, create_autospec
 import boto3
 import botocore.exceptions as boto
 import pytest
-from botocore.awsrequest import AWSResponse
-from botocore.compat import HTTPHeaders
 from botocore.config import Config
 from botocore.parsers import ResponseParserError
 from botocore.stub import Stubber
@@ -59,6 +57,7 @@ from .raw_server import (
     RawServer,
     error_response,
     http,
+    in_process,
     wire_backup,
 )
 
@@ -457,14 +456,7 @@ def client_with_canned_body() -> Iterator[tuple[RestoreClient, list[bytes]]]:
     )
     body = [b""]
 
-    class Raw:
-        def stream(self) -> Iterator[bytes]:
-            yield body[0]
-
-    def respond(**_: object) -> Any:
-        return AWSResponse("", 200, HTTPHeaders(), Raw())
-
-    client.meta.events.register("before-send.cloudhsm-v2", respond)
+    client.meta.events.register("before-send.cloudhsm-v2", lambda **_: in_process(body[0]))
     yield RestoreClient(client), body
     client.close()
 
@@ -557,9 +549,9 @@ def test_a_response_lost_behind_a_proxy_is_ambiguous(raw_server: RawServer, atte
 def test_the_exception_being_handled_is_ignored(raw_server: RawServer) -> None:
     """The exception that the caller is handling, which becomes a ``__context__``, changes no class."""
     url = raw_server.respond(DROP, DROP)
-    with make_sync_client("http://127.0.0.1:1", {}) as refused, make_sync_client(url, {}) as lost:
+    with make_sync_client("http://127.0.0.1:1", {}) as unreachable, make_sync_client(url, {}) as lost:
         try:
-            refused.restore_backup(BACKUP_ID)
+            unreachable.restore_backup(BACKUP_ID)
         except ConnectError:
             with pytest.raises(ConnectionLostError) as direct:
                 lost.restore_backup(BACKUP_ID)

@@ -7,15 +7,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from botocore.loaders import Loader
-from botocore.model import ServiceModel, StringShape, StructureShape
+from botocore.model import StringShape, StructureShape
 from pydantic.fields import FieldInfo
 
 from cloudhsm_restore import ApiError, Backup, BackupState, Mode, RestoreClient, Tag, exceptions
 
 from . import service_model_diff
+from .fuzz.checks import service_model
 
-MODEL = ServiceModel(Loader().load_service_model("cloudhsmv2", "service-2"), "cloudhsmv2")
+MODEL = service_model()
 CALLED = ["RestoreBackup", "DescribeBackups", "ModifyBackupAttributes"]
 
 

@@ -8,8 +8,6 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from botocore.loaders import Loader
-from botocore.model import ServiceModel
 from botocore.validate import ParamValidator
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,8 +15,9 @@ from pydantic import ValidationError
 
 from cloudhsm_restore import Backup, BackupState, Mode, Tag
 
+from .fuzz.checks import service_model
+
 UTC_NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
-MODEL = ServiceModel(Loader().load_service_model("cloudhsmv2", "service-2"), "cloudhsmv2")
 
 offsets = st.timedeltas(timedelta(hours=-23, minutes=-59), timedelta(hours=23, minutes=59))
 zones: st.SearchStrategy[Any] = st.one_of(st.none(), offsets.map(timezone))
@@ -62,7 +61,7 @@ def test_a_dump_is_valid_for_boto3(raw: dict[str, Any]) -> None:
     backup = Backup.model_validate(raw)
     dumped = backup.model_dump(by_alias=True, exclude_unset=True)
 
-    report = ParamValidator().validate(dumped, MODEL.shape_for("Backup"))
+    report = ParamValidator().validate(dumped, service_model().shape_for("Backup"))
     # botocore validates lengths. The model does not, so that it accepts every response of the service.
     assert [kind for kind, _, _ in report._errors if kind != "range"] == []
     for key, value in raw.items():

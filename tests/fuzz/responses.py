@@ -29,7 +29,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from types import SimpleNamespace
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import boto3
 import botocore.endpoint
@@ -49,6 +49,7 @@ from cloudhsm_restore import (
 )
 
 from ..clients import VirtualTimeClient
+from ..raw_server import in_process
 from .checks import check_backup, check_error, check_line, fits, holds, logged
 
 BACKUP_ID: Final = "backup-a2b3c4d5e6f"
@@ -135,7 +136,7 @@ class Service:
         if first.startswith(b"timeout"):
             self.attempts.append(Attempt(operation, 0, was_sent=True))
             raise ReadTimeoutError(endpoint_url=request.url)
-        if first.startswith(b"refused"):
+        if first.startswith(b"connection-refused"):
             self.attempts.append(Attempt(operation, 0, was_sent=False))
             raise EndpointConnectionError(endpoint_url=request.url)
         found = re.match(rb"[1-9]\d\d", first)
@@ -143,7 +144,7 @@ class Service:
         headers = dict(_header(line) for line in lines if line)
         rejection = 400 <= status < 500 and not headers and _is_plain(body)
         self.attempts.append(Attempt(operation, status, was_sent=True, is_plain_rejection=rejection))
-        return AWSResponse(request.url, status, cast("Any", headers), _Raw(body))
+        return in_process(body, status, headers)
 
 
 def _header(line: bytes) -> tuple[str, str]:
@@ -163,16 +164,6 @@ _PLAIN: Final = re.compile(
 
 def _is_plain(body: bytes) -> bool:
     return _PLAIN.fullmatch(body) is not None
-
-
-class _Raw:
-    """The part of urllib3's response that botocore reads."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-
-    def stream(self, *_: object, **__: object) -> Iterator[bytes]:
-        yield self._body
 
 
 @dataclass

@@ -4,7 +4,7 @@
 
 import json
 from functools import cache
-from typing import Any, Final, cast
+from typing import Any
 
 import boto3
 from botocore.awsrequest import AWSResponse
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from cloudhsm_restore import Backup, ParameterError, RestoreClient, RestoreError
 
+from ..raw_server import in_process
 from .checks import check_backup, check_error, holds
 from .responses import KEY, TOKEN
 
@@ -40,16 +41,8 @@ def _session() -> boto3.Session:
     return boto3.Session("AKIAEXAMPLE", KEY, TOKEN, region_name="us-east-1")
 
 
-_RESPONSE: Final = b'{"Backup": {"BackupId": "backup-a2b3c4d5e6f"}, "Backups": []}'
-
-
-class _Body:
-    def stream(self, *_: object, **__: object) -> list[bytes]:
-        return [_RESPONSE]
-
-
-def _respond(request: Any, **_: Any) -> Any:
-    return AWSResponse(request.url, 200, cast("Any", {}), _Body())
+def _respond(**_: object) -> AWSResponse:
+    return in_process(b'{"Backup": {"BackupId": "backup-a2b3c4d5e6f"}, "Backups": []}')
 
 
 def _password(url: str) -> str:
