@@ -64,7 +64,7 @@ def _ty(output: str) -> Iterator[tuple[str, int, str]]:
 
 
 Reader = Callable[[str], Iterator[tuple[str, int, str]]]
-# With --config, pyrefly does not search for one, and so does not find this project's for packages below it.
+# Without --config, pyrefly would find the configuration of this project for the packages below it.
 CHECKERS: Final[dict[str, tuple[list[str], Reader]]] = {
     "mypy": (["--python-executable", "{python}", "--output", "json"], _mypy),
     "pyright": (["--pythonpath", "{python}", "--outputjson"], _pyright),

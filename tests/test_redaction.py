@@ -52,7 +52,7 @@ def nothing_leaks(caplog: pytest.LogCaptureFixture) -> Generator[list[RestoreErr
 
 
 def make_client(endpoint_url: str, **options: Any) -> RestoreClient:
-    """A client with secrets that can be recognised."""
+    """A client with secrets that can be recognized."""
     session = boto3.Session("AKIAEXAMPLE", KEY, TOKEN, region_name="us-east-1")
     return RestoreClient(session=session, endpoint_url=endpoint_url, config=config(**options))
 

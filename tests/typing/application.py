@@ -313,7 +313,7 @@ def builtin_exceptions(client: RestoreClient) -> None:
 
 
 is_a_value_error: ValueError = ParameterError("invalid ID")
-is_a_connection_error: list[ConnectionError] = [ConnectError("refused"), ConnectionLostError("lost")]
+is_a_connection_error: list[ConnectionError] = [ConnectError("no route"), ConnectionLostError("lost")]
 is_a_timeout: list[TimeoutError] = [ResponseTimeoutError("late"), WaitTimeoutError("too late")]
 is_a_restore_error: list[RestoreError] = [*[ParameterError("")], ConfigurationError(""), TransportError("")]
 is_an_api_error: list[type[ApiError]] = [AccessDeniedError, ThrottlingError, TagError, ServiceError]

@@ -19,7 +19,7 @@ from cloudhsm_restore.aio import AsyncRestoreClient
 from cloudhsm_restore.testing import Fault, LocalCloudHsm, RestoreStubber, backup_response
 
 
-def misspelt() -> None:
+def misspelled() -> None:
     from cloudhsm_restore import RestorClient  # error: a name that does not exist
 
 
@@ -140,10 +140,10 @@ def unhandled_return(state: BackupState) -> str:  # error: CREATE_IN_PROGRESS is
 
 def exceptions(error: RestoreError, api_error: ApiError) -> None:
     error.code  # error: only an ApiError has one
-    error.outcome_unkown  # error: misspelt
+    error.outcome_unkown  # error: misspelled
     error.backup.backup_id  # error: not narrowed
     len(api_error.request_id)  # error: can be None
-    api_error.requst_id  # error: misspelt [not by mypy without stubs: the base of ClientError is Any to it]
+    api_error.requst_id  # error: misspelled [not by mypy without stubs: the base of ClientError is Any to it]
     ApiError("what happened")  # error: created like a ClientError
     RestoreError("what happened", "RestoreBackup")  # error: keywords only
     error.retryable = "yes"  # error: not a bool
