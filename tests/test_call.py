@@ -456,7 +456,10 @@ def client_with_canned_body() -> Iterator[tuple[RestoreClient, list[bytes]]]:
     )
     body = [b""]
 
-    client.meta.events.register("before-send.cloudhsm-v2", lambda **_: in_process(body[0]))
+    def respond(**_: object) -> Any:
+        return in_process(body[0])
+
+    client.meta.events.register("before-send.cloudhsm-v2", respond)
     yield RestoreClient(client), body
     client.close()
 

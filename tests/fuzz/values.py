@@ -7,7 +7,6 @@ from functools import cache
 from typing import Any
 
 import boto3
-from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 from pydantic import ValidationError
 
@@ -41,7 +40,7 @@ def _session() -> boto3.Session:
     return boto3.Session("AKIAEXAMPLE", KEY, TOKEN, region_name="us-east-1")
 
 
-def _respond(**_: object) -> AWSResponse:
+def _respond(**_: object) -> Any:
     return in_process(b'{"Backup": {"BackupId": "backup-a2b3c4d5e6f"}, "Backups": []}')
 
 
