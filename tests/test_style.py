@@ -31,6 +31,7 @@ NOT_YET: Final = (
     "cloudhsm_restore/cli",
     "cloudhsm_restore/models.py",
     "cloudhsm_restore/testing",
+    "tests/cli",
     "tests/pages.py",
     "tests/terminal.py",
     "tests/test_cli.py",
