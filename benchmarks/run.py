@@ -52,7 +52,7 @@ def fixed_service() -> Iterator[dict[str, str]]:
             url = f"http://127.0.0.1:{process.stdout.readline().strip()}"
             yield CLEAN | {
                 "AWS_ENDPOINT_URL_CLOUDHSM_V2": url,
-                "AWS_ENDPOINT_URL": url,  # capo-cloudhsm-v2 reads these two
+                "AWS_ENDPOINT_URL": url,  # capo-cloudhsm-v2 reads this one and AWS_REGION.
                 "AWS_REGION": "us-east-1",
                 "AWS_DEFAULT_REGION": "us-east-1",
                 "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",

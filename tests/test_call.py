@@ -625,7 +625,7 @@ _NOT_RAISED_BY_CALLS = {
     "BotoCoreError",
     "ClientError",
     "EventStreamError",
-    "UndefinedModelAttributeError",  # with its subclass: a broken service model
+    "UndefinedModelAttributeError",  # It and its subclass report a malformed service model.
     "MissingServiceIdError",
     "StubResponseError",
     "StubAssertionError",

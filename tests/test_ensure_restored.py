@@ -186,7 +186,7 @@ def test_create_in_progress_is_polled(service: LocalCloudHsm, make_client: MakeC
     assert caught.value.backup == service.backups[backup_id]
     assert "CREATE_IN_PROGRESS" in str(caught.value)
     polls = operations(service).count("DescribeBackups")
-    assert 5 < polls < 60  # full jitter between half a second and twenty, for 100 seconds
+    assert 5 < polls < 60  # Full jitter, with a ceiling from 0.5 to 20 seconds, over 100 seconds.
     service.change_backup(backup_id, backup_state=BackupState.READY)
     assert client.ensure_restored(backup_id).backup_state is BackupState.READY
 

@@ -76,7 +76,7 @@ ALLOWED: Final = (
     r"connection[_ -]?(?:is |was |were )?refused|refused[_ ]connections?|refuses? (?:a |the )?connections?",
     r"connection was established: refused",
     # `LocalCloudHsm.refuse` makes the service refuse TCP connections.
-    r"\.refuse\(\)",
+    r"\brefuse\(|`refuse`",
     # `there is no such file`: a subject follows, so it is not a negated noun.
     r"there (?:is|are|was|were) no \w+",
 )
