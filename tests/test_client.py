@@ -279,7 +279,7 @@ def test_describe_backups_asks_once_per_state(service: LocalCloudHsm, make_clien
 
 def test_a_state_that_aws_added_later(service: LocalCloudHsm, make_client: MakeClient) -> None:
     """A state that this version does not know is given as a BackupState; a string is a misspelling."""
-    archived = service.add_backup(backup_state="ARCHIVED")
+    archived = service.add_backup(backup_state=BackupState("ARCHIVED"))
     client = make_client(service.endpoint_url)
     with pytest.raises(
         ParameterError, match=r"'ARCHIVED', which is none of .* give BackupState\('ARCHIVED'\)"

@@ -10,6 +10,7 @@ from pathlib import Path
 import botocore.session
 import pytest
 
+from cloudhsm_restore import BackupState
 from cloudhsm_restore.testing import LocalCloudHsm
 
 _PAGES = Path(__file__).parent.parent / "docs" / "how-to"
@@ -70,7 +71,9 @@ def test_the_messages_that_the_runbook_explains_are_those_that_come(
 ) -> None:
     """Whoever looks for a message of the command in the table finds it."""
     state, fault, operation, options = MESSAGES[quoted]
-    backup_id = service.add_backup(backup_state=state).backup_id if state else "backup-7777777zzzz"
+    backup_id = (
+        service.add_backup(backup_state=BackupState(state)).backup_id if state else "backup-7777777zzzz"
+    )
     if fault == "connection-refused":
         service.refuse()
     elif fault:
