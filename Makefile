@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo picture schema test docs docs-look docs-output check types build sbom licences audit release versions campaign fuzz bench benchmark-cli clean
+.PHONY: demo picture schema test docs docs-look docs-output check types build sbom licences audit release versions campaign fuzz bench benchmark-cli javascript clean
 
 demo: .venv/demo
 	.venv/bin/python -m cloudhsm_restore demo
@@ -156,6 +156,10 @@ versions:
 # Needs hyperfine (https://github.com/sharkdp/hyperfine).
 benchmark-cli: .venv/demo .venv-aws/done
 	.venv/bin/python -m benchmarks.cli
+
+# A program in another language against the local service. Installs AWS's SDK for JavaScript from npm.
+javascript: .venv/dev
+	.venv/bin/python -m tests.check_javascript .venv-javascript
 
 campaign: .venv/test .venv-async/test
 	.venv/bin/python -m tests.campaign
