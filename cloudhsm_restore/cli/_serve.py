@@ -43,10 +43,7 @@ def _as_faults(_: click.Context, parameter: click.Parameter, values: Sequence[st
 Examples:
   cloudhsm-restore serve --port 8080 --pending 100
   cloudhsm-restore serve --fault drop-after-work@RestoreBackup --fault throttled:5
-  curl http://127.0.0.1:4566/_faults --json '{"fault": "drop-after-work", "operation": "RestoreBackup"}'
-  curl http://127.0.0.1:4566/_faults                                    list the faults to come
-  curl http://127.0.0.1:4566/_faults -X DELETE                          clear them
-  curl http://127.0.0.1:4566/_clock --json '{"days": 8}'                move the clock"""
+  curl http://127.0.0.1:4566/_faults --json '{"fault": "throttled", "times": 5}'"""
 )
 @click.option(
     "--port", type=click.IntRange(0, 65535), help="Default: 4566, or a free port if 4566 is in use."
