@@ -17,6 +17,7 @@ from ._faults import AFTER_WORK, BEFORE_WORK, Fault
 from ._injection import FaultQueue, InjectedFault
 from ._responses import ACCOUNT, RECOVERY_WINDOW, REGION, BackupFields, make_backup
 from ._service import OPERATIONS, Backups, RejectedError, validated
+from ._virtual_time import VirtualTimeClient
 from ._wire import Response, Server, Service
 
 if TYPE_CHECKING:
@@ -103,9 +104,20 @@ class LocalCloudHsm:
         """
         return environ_for(self.endpoint_url, self.region_name)
 
-    def client(self, config: "Config | None" = None) -> RestoreClient:
-        """Create a `RestoreClient` for this service. Nothing in the environment changes its behavior."""
-        return RestoreClient(self.boto3_client(config))
+    def client(self, config: "Config | None" = None, *, virtual_time: bool = False) -> RestoreClient:
+        """Create a `RestoreClient` for this service. Nothing in the environment changes its behavior.
+
+        Args:
+            config: botocore's ``Config``. Timeouts are 5 s unless it sets others.
+            virtual_time: whether waits end at once and only count toward ``timeout``. Neither the client
+                nor boto3 sleeps before a retry, and the requests are the same. It does not suit tests in
+                which the service recovers after a while, nor boto3's retry mode ``adaptive``.
+        """
+        if not virtual_time:
+            return RestoreClient(self.boto3_client(config))
+        return VirtualTimeClient(
+            make_boto3_client(self.endpoint_url, self.region_name, config, backoff=False)
+        )
 
     def boto3_client(self, config: "Config | None" = None) -> "CloudHSMV2Client":
         """Create a boto3 client for this service. Nothing in the environment changes its behavior."""
