@@ -92,13 +92,6 @@ def run(folder: Path, modules: Mapping[str, str], *options: str) -> "subprocess.
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
 
 
-@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["alone", "xdist"])
-def test_fixtures_are_found(tmp_path: Path, options: tuple[str, ...]) -> None:
-    """A project without a conftest has the fixtures, under -W error, also with xdist."""
-    ran = run(tmp_path, {"it": TESTS}, *options)
-    assert "3 passed" in ran.stdout, ran.stdout + ran.stderr
-
-
 MARKS = {
     "pytest_asyncio": "pytestmark = pytest.mark.asyncio",
     "one_loop": "pytestmark = pytest.mark.asyncio(loop_scope='module')",
@@ -111,11 +104,14 @@ MARKS = {
 
 
 @pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["alone", "xdist"])
-def test_asynchronous_fixtures(tmp_path: Path, options: tuple[str, ...]) -> None:
-    """The asynchronous fixture works with pytest-asyncio, with one loop or several, and with anyio."""
+def test_fixtures_are_found(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """A project without a conftest has the fixtures, under -W error, and with xdist.
+
+    The asynchronous one works with pytest-asyncio, with one event loop or several, and with anyio.
+    """
     modules = {name: ASYNC.format(mark=mark) for name, mark in MARKS.items()}
-    ran = run(tmp_path, modules, *options)
-    assert "20 passed" in ran.stdout, ran.stdout + ran.stderr
+    ran = run(tmp_path, {"plain": TESTS, **modules}, *options)
+    assert "23 passed" in ran.stdout, ran.stdout + ran.stderr
 
 
 def test_an_asynchronous_fixture_without_a_plugin(tmp_path: Path) -> None:
