@@ -23,7 +23,7 @@ _CLOCK: Final = "/_clock"
 _JSON: Final = "application/json"
 _UNITS: Final = ("days", "hours", "minutes", "seconds")
 _MAX_TIMES: Final = 1_000_000
-_MAX_DELAY: Final = 86_400.0
+_MAX_DELAY: Final = 86_400.0  # A day. Python cannot wait for more than some 300 years.
 
 
 class _InvalidError(Exception):
@@ -62,6 +62,7 @@ class Control:
         return _response({"now": self._service.now.isoformat(timespec="milliseconds")})
 
     def _inject(self, request: Mapping[str, Any]) -> None:
+        # A misspelled member would silently inject another fault than the one that a test is about.
         unknown = sorted(set(request) - {"fault", "operation", "times", "seconds"})
         if unknown:
             raise _InvalidError(
@@ -71,6 +72,7 @@ class Control:
         times, seconds = request.get("times", 1), request.get("seconds", 1.0)
         if not isinstance(fault, str) or not isinstance(operation, str | None):
             raise _InvalidError("fault must be a string, and operation a string or null")
+        # Nothing could clear it: the control endpoint is on the same port.
         if fault == Fault.CONNECTION_REFUSED:
             raise _InvalidError(
                 f"{fault} cannot be injected over HTTP, because the service would stop listening"

@@ -69,6 +69,7 @@ class Fault(StrEnum):
     """Just before the operation, the backup is permanently deleted. It is then DELETED."""
 
 
+# Load balancers and captive portals send HTML, and never AWS's JSON.
 _HTML = "text/html"
 _GATEWAY_PAGE = b"<html><head><title>Bad gateway</title></head><body>The server is not well.</body></html>"
 _INTERNAL = Response.error("CloudHsmInternalFailureException", "An internal failure occurred.", 500)
@@ -101,6 +102,7 @@ def _cut_off(response: Response) -> Response:
 def _edited(**fields: object) -> Callable[[Response], Response]:
     def edit(response: Response) -> Response:
         content = json.loads(response.body)
+        # Most operations respond with a Backup, DescribeBackups with Backups, and an error with neither.
         for backup in [content["Backup"]] if "Backup" in content else content.get("Backups", []):
             backup.update(fields)
         return Response.of(content, response.status)

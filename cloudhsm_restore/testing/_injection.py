@@ -52,6 +52,7 @@ class FaultQueue:
     def draw(self, operation: str) -> InjectedFault | None:
         """Take the fault for a request out of the queue."""
         for injected in self.injected:
+            # A refused connection never becomes a request.
             if injected.fault is not Fault.CONNECTION_REFUSED and injected.operation in (None, operation):
                 injected.times -= 1
                 if injected.times == 0:

@@ -78,7 +78,7 @@ class LocalCloudHsm:
             on_request: is called with each request once its response is known, in the thread that serves it.
         """
         self.region_name = region_name
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # Held for each request as a whole, so that requests do not overlap.
         self._service = Backups()
         self._faults = FaultQueue()
         self._requests: list[ReceivedRequest] = []
@@ -279,9 +279,10 @@ class LocalCloudHsm:
             )
             self._requests.append(received)
             refuse = self._faults.draw_refusal()
+        # Without the lock, because the callback may use this service.
         self._report(received)
         if injected and fault is Fault.DELAY:
-            self._closing.wait(injected.seconds)
+            self._closing.wait(injected.seconds)  # or until the service is closed
         if refuse:
             self.refuse()
             return response and replace(response, close_after=True)
@@ -309,6 +310,7 @@ class LocalCloudHsm:
 
     def _injected(self) -> list[InjectedFault]:
         with self._lock:
+            # Copies, because a request that comes meanwhile changes the originals.
             return [replace(injected) for injected in self._faults.injected]
 
     def _observe(self, request: str, status: int) -> None:

@@ -63,6 +63,7 @@ def make_backup(
         "backup_arn": f"arn:aws:cloudhsm:{region}:{account}:backup/{backup_id}",
         "backup_state": BackupState.READY,
         "cluster_id": "cluster-a2b3c4d5e6f",
+        # Long ago, so that a retention policy would delete the backup again.
         "create_timestamp": datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC),
         "never_expires": False,
         "tag_list": (),
@@ -71,6 +72,7 @@ def make_backup(
     }
     if fields.get("backup_state") == BackupState.PENDING_DELETION:
         defaults["delete_timestamp"] = now + RECOVERY_WINDOW
+    # None removes a field, as AWS omits it. Backup itself has None for a field that is absent.
     given = {key: value for key, value in (defaults | dict(fields)).items() if value is not None}
     return Backup.model_validate(given)
 

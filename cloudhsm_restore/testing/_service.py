@@ -28,7 +28,7 @@ class Backups:
     def __init__(self) -> None:
         self.clock_offset = timedelta()
         self.current: dict[str, Backup] = {}
-        self.previous: dict[str, Backup] = {}
+        self.previous: dict[str, Backup] = {}  # Each backup before its last change, for Fault.STALE.
 
     def clock(self) -> datetime:
         return datetime.now(UTC) + self.clock_offset
@@ -48,6 +48,7 @@ class Backups:
 
     def purge(self, backup_ids: Iterable[str]) -> None:
         """Delete permanently the backups that have been pending deletion for 7 days."""
+        # This runs when a backup is needed, so that no timer has to watch a clock that tests move.
         now = self.clock()
         for backup in [self.current[backup_id] for backup_id in backup_ids if backup_id in self.current]:
             if backup.is_restorable and backup.delete_timestamp and backup.delete_timestamp <= now:
@@ -59,6 +60,7 @@ class Backups:
         return _described(self.change(backup.backup_id, backup_state=pending, delete_timestamp=until))
 
     def restore_backup(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        # Not idempotent: the live service rejects a backup that is READY already (CloudHSM API reference).
         backup = self._in_state(request, BackupState.PENDING_DELETION)
         ready = BackupState.READY
         return _described(self.change(backup.backup_id, backup_state=ready, delete_timestamp=None))
@@ -78,9 +80,11 @@ class Backups:
         if request.get("Shared"):
             chosen = []  # no other account shares a backup with this one
         size: int = request.get("MaxResults", _PAGE)
+        # botocore's validator accepts a bool as an integer.
         if isinstance(size, bool) or not 1 <= size <= _PAGE:
             raise _invalid(f"MaxResults must be between 1 and {_PAGE}.")
         if request.get("NextToken"):
+            # A position and not an offset, so that a backup that leaves the list moves no other one.
             end = _after(request["NextToken"])
             chosen = [
                 each for each in chosen if (_position(each) > end if ascending else _position(each) < end)

@@ -48,6 +48,7 @@ class _Queue:
         self._effects: dict[int, tuple[dict[str, Any], Exception | None]] = {}
         self._boto3.meta.events.register("before-parameter-build.cloudhsm-v2", self._remember_id)
         self._boto3.meta.events.register("after-call.cloudhsm-v2", self._apply_effect)
+        # At once, and until the end: nothing is ever sent, also before and after the block.
         self._stubber.activate()
 
     def add_backup(self, **fields: Unpack[BackupFields]) -> None:
@@ -83,9 +84,11 @@ class _Queue:
         method = self._method(operation)
         if issubclass(error, ApiError):
             code = code or next(iter(error.codes), "Unknown")
+            # Only HTTP 500 makes an internal failure ambiguous: the service may have done its work.
             status = 500 if issubclass(error, InternalFailureError) else 400
             self._stubber.add_client_error(method, code, message, status)
         elif error is UnexpectedResponseError:
+            # Valid for botocore, because the service model does not require a backup in a response.
             self.add_response({}, operation=operation)
         elif error in _BOTOCORE_ERRORS:
             response: dict[str, Any] = {}
@@ -106,6 +109,7 @@ class _Queue:
         self._stubber.add_response(self._method(operation), dict(response))
 
     def _method(self, operation: str) -> str:
+        # botocore's Stubber knows operations by boto3's methods, and everyone else by AWS's names.
         for method, name in self._boto3.meta.method_to_api_mapping.items():
             if operation in (name, method):
                 return method
@@ -115,6 +119,7 @@ class _Queue:
         context["cloudhsm_restore_backup_id"] = params.get("BackupId")
 
     def _apply_effect(self, parsed: object, context: Mapping[str, Any], **_: object) -> None:
+        # The last event of a call, also of a stubbed one. An exception of its handler leaves boto3 unchanged.
         response, failure = self._effects.pop(id(parsed), (None, None))
         if failure is not None:
             raise failure
