@@ -160,7 +160,7 @@ class RestoreStubber(_Queue):
 
 
 class AsyncRestoreStubber(_Queue):
-    """`RestoreStubber` for asyncio: the same methods, for an `AsyncRestoreClient`, without a network.
+    """`RestoreStubber` for asyncio: the same methods, for an ``AsyncRestoreClient``, without a network.
 
     ::
 
