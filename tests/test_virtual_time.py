@@ -80,7 +80,7 @@ def check(scenario: str, outcome: Backup | RestoreError, waits: list[float]) -> 
     """Check the outcome of a scenario, and that its waits fill its timeout."""
     if scenario == "20 throttled responses":
         assert isinstance(outcome, Backup)
-        assert 5 < sum(waits) < 3600
+        assert 1 < sum(waits) < 3600
         return
     assert isinstance(outcome, WaitTimeoutError)
     exempt = scenario == "an expired exemption"
@@ -127,7 +127,8 @@ def test_a_local_service(
     throttled, operation, options = SCENARIOS[scenario]
     local_cloudhsm.add_backup(backup_id=ID, backup_state="PENDING_DELETION")
     local_cloudhsm.inject(Fault.THROTTLED, operation, throttled)
-    with local_cloudhsm.client(virtual_time=True) as client:
+    config = Config(retries={"mode": "standard", "total_max_attempts": 3})  # as of boto3 1.44
+    with local_cloudhsm.client(config, virtual_time=True) as client:
         client.get_backup(ID)  # connects
         with fast():
             outcome = ensure_restored(client, **options)

@@ -110,8 +110,8 @@ class LocalCloudHsm:
         Args:
             config: botocore's ``Config``. Timeouts are 5 s unless it sets others.
             virtual_time: whether waits end at once and only count toward ``timeout``. Neither the client
-                nor boto3 sleeps before a retry, and the requests are the same. It does not suit tests in
-                which the service recovers after a while, nor boto3's retry mode ``adaptive``.
+                nor boto3 sleeps before a retry. boto3's delays do not count. It does not suit tests in which
+                the service recovers after a while, nor boto3's retry mode ``adaptive``.
         """
         if not virtual_time:
             return RestoreClient(self.boto3_client(config))
