@@ -28,18 +28,16 @@ from pydantic import ValidationError
 
 from ._classify import (
     NOT_SENT,
-    api_error_class,
     connect_reason,
     error_class,
-    is_rejection,
-    is_server_error,
     may_have_succeeded,
     raised_by_handler,
     raised_resolving_credentials,
+    read_error,
     same_operation,
 )
 from ._log import log, logger, state_name
-from ._redaction import KEPT, Masker, secrets_of
+from ._redaction import KEPT, Masker, masker_of
 from ._version import __version__
 from .exceptions import (
     ApiError,
@@ -87,6 +85,7 @@ class Call:
     _raw: tuple[object, object, object] | None = None
     _last: tuple[object, Exception | None] = None, None
     _masker: Masker | None = None
+    _cause: BaseException | None = None
 
     def __init__(
         self,
@@ -138,8 +137,9 @@ class Call:
             raise translated from cause
         finally:
             # The exception being handled becomes the context, also if a stand-in replaced it as the cause.
-            # And a cycle through this frame would keep the connection until the next collection.
             translated.__context__ = cause
+            # A cycle through this frame would keep the connection until the next garbage collection.
+            self._cause, self._last = None, (None, None)
             del translated, cause, error
 
     # --- Events, one after another for each attempt ---
@@ -168,7 +168,7 @@ class Call:
 
     def _is_without_effect(self, parsed: object, exception: Exception | None) -> bool:
         if exception is None:
-            return is_rejection(parsed)
+            return read_error(parsed).is_rejection
         try:
             cls = error_class(exception, url=self._url(exception), receiving=False)
         except Exception:  # noqa: BLE001 (an exception that a test double made of strange parts)
@@ -259,9 +259,7 @@ class Call:
             if translated is None:
                 return None, None
             self._set_outcome(translated)
-            if isinstance(error, boto.ClientError) and isinstance(translated, ApiError):
-                error.response = translated.response
-            return translated, self._mask.exception(error, self._handled)
+            return translated, self._masked(error)
         except Exception:  # noqa: BLE001 (a handler, a test double, or a response that breaks this code)
             message = f"{type(error).__name__}, whose details could not be read"
             translated = RestoreError(message, operation=self.operation, backup_id=self.backup_id)
@@ -279,7 +277,10 @@ class Call:
         # boto3 validates the parameters before the first attempt.
         observed |= isinstance(error, ParameterError)
         missed = attempts > max(self._attempts, 1)
-        error.outcome_unknown = self._ambiguous or not observed or missed or may_have_succeeded(error)
+        # An error response was the last attempt's, which is already counted if there was one.
+        counted = isinstance(error, ApiError) and self._attempts > 0
+        last = not counted and may_have_succeeded(error)
+        error.outcome_unknown = self._ambiguous or not observed or missed or last
 
     def _to_restore_error(self, error: BaseException) -> RestoreError | None:
         if isinstance(error, RestoreError) or not isinstance(error, Exception):
@@ -289,6 +290,7 @@ class Call:
         cls = error_class(error, url=self._url(error), receiving=self._raw is not None)
         if cls is None:
             return None
+        self._masked(error)
         mask = self._mask
         kind, text = type(error).__name__, mask.text(str(error))
         translated = cls(operation=self.operation, backup_id=self.backup_id)
@@ -317,28 +319,35 @@ class Call:
             if raised_by_handler(error):
                 return None
             if ours is None or raised_resolving_credentials(error):
-                cause = self._to_api_error(error.response, operation)
+                cause = self._to_api_error(error, operation)
                 message = f"could not load credentials: {operation} failed with {cause.code}: {cause.message}"
                 return ConfigurationError(
                     message, operation=ours, backup_id=self.backup_id, retryable=cause.retryable
                 )
-        return self._to_api_error(error.response, ours)
+        return self._to_api_error(error, ours)
 
-    def _to_api_error(self, response: Any, operation: str) -> ApiError:
-        retryable = is_server_error(response) or None
-        masked = self._mask.data(response)
-        return api_error_class(response)(masked, operation, backup_id=self.backup_id, retryable=retryable)
+    def _to_api_error(self, error: boto.ClientError, operation: str) -> ApiError:
+        facts = read_error(error.response)
+        self._masked(error)
+        retryable = facts.is_server_error or None
+        return facts.cls(error.response, operation, backup_id=self.backup_id, retryable=retryable)
 
     def _client_error(self) -> boto.ClientError | None:
         """Return the error of the last attempt, which botocore would have raised in the end."""
         parsed: Any = self._last[0]
         return boto.ClientError(parsed, self.operation or "") if section(parsed, "Error") else None
 
+    def _masked(self, error: BaseException) -> BaseException:
+        """Mask the exception and those that it came from, once; return what becomes the cause."""
+        if self._cause is None:
+            self._cause = self._mask.exception(error, self._handled)
+        return self._cause
+
     @property
     def _mask(self) -> Masker:
         # Not before there is an error, and once: the request of the last attempt is known then.
         if self._masker is None:
-            self._masker = Masker({*secrets_of(self._client, self._request), *self._url_secrets})
+            self._masker = masker_of(self._client, self._request, self._url_secrets)
         return self._masker
 
     def _url(self, error: BaseException) -> str | None:
