@@ -71,27 +71,28 @@ def serve(settings: Settings, port: int | None, pending: int, faults: Iterable[M
     The first of its backups is backup-a2b3c4d5e6f and has the tag Env=prod. Each request is one line on
     standard error: time, operation, backup ID, HTTP status, and injected fault.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Requests are printed here and not by the threads that serve them, which would wait for a terminal or a
     # pipe that is not read.
-    requests: SimpleQueue[ReceivedRequest] = SimpleQueue()
-    undo = ""
-    try:
-        with _local_service(settings.region, requests.put, *(_PORTS if port is None else (port,))) as service:
-            _add_backups(service, pending)
-            _inject(service, faults)
-            export, undo = _exports(service.environ)
-            click.echo(export)
-            settings.say(
-                "Run the line above in another shell to point AWS tools at this service. "
-                "Press Ctrl-C to stop it."
-            )
-            while True:
-                settings.say(_line(requests.get()))
-    except KeyboardInterrupt:
-        while not requests.empty():
-            settings.say(_line(requests.get()))
-        settings.say(f"Stopped. To undo the export, run:\n{undo}" if undo else "Stopped.")
+    requests: SimpleQueue[ReceivedRequest | None] = SimpleQueue()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: _stop(requests, number))
+    with _local_service(settings.region, requests.put, *(_PORTS if port is None else (port,))) as service:
+        _add_backups(service, pending)
+        _inject(service, faults)
+        export, undo = _exports(service.environ)
+        click.echo(export)
+        settings.say(
+            "Run the line above in another shell to point AWS tools at this service. Press Ctrl-C to stop it."
+        )
+        while (request := requests.get()) is not None:
+            settings.say(_line(request))
+    settings.say(f"Stopped. To undo the export, run:\n{undo}")
+
+
+def _stop(requests: "SimpleQueue[ReceivedRequest | None]", number: int) -> None:
+    # An exception could come between two steps of the loop, and the line of a request would be lost.
+    requests.put(None)
+    signal.signal(number, signal.default_int_handler)  # A second Ctrl-C ends a wait for a full pipe.
 
 
 def _local_service(
