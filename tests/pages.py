@@ -261,7 +261,7 @@ class Run:
     def _serve(self, command: str) -> str:
         program = subprocess.Popen(
             shlex.split(_PORT.sub("--port 0", command)),
-            env=self.environ,
+            env={name: value for name, value in self.environ.items() if name not in self.service.environ},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -10,6 +10,7 @@ from pathlib import Path
 import botocore.session
 import pytest
 
+from cloudhsm_restore import BackupState
 from cloudhsm_restore.testing import LocalCloudHsm
 
 _PAGES = Path(__file__).parent.parent / "docs" / "how-to"
@@ -20,33 +21,6 @@ def _blocks(page: str, language: str) -> list[str]:
     blocks = re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
     assert blocks
     return blocks
-
-
-def test_the_page_on_unit_tests_is_a_module_that_pytest_runs(tmp_path: Path) -> None:
-    """The blocks of the page, one after the other, are a test module; its fixtures do what they say."""
-    module = tmp_path / "test_page.py"
-    with_fixtures = """
-def test_stub(stub: RestoreStubber) -> None:
-    stub.add_backup()
-    stub.client.restore_backup("backup-a2b3c4d5e6f")
-
-
-def test_service(service: LocalCloudHsm) -> None:
-    backup = service.add_backup(backup_state="PENDING_DELETION")
-    assert undo_deletion(RestoreClient(), backup.backup_id) == f"{backup.backup_id} is back"
-
-
-def test_stub_not_asked(stub: RestoreStubber) -> None:
-    stub.add_backup()
-"""
-    page = _blocks("unit-tests.md", "python")
-    module.write_text("\n\n".join([*page, with_fixtures]), encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(module)]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    tests = sum(block.count("\ndef test_") + block.startswith("def test_") for block in page)
-    # Only the last fails, and that as its fixture ends.
-    assert f"{tests + 3} passed, 1 error" in run.stdout, run.stdout
-    assert "ERROR at teardown of test_stub_not_asked" in run.stdout
 
 
 MESSAGES: dict[str, tuple[str, str, str, str]] = {
@@ -70,7 +44,9 @@ def test_the_messages_that_the_runbook_explains_are_those_that_come(
 ) -> None:
     """Whoever looks for a message of the command in the table finds it."""
     state, fault, operation, options = MESSAGES[quoted]
-    backup_id = service.add_backup(backup_state=state).backup_id if state else "backup-7777777zzzz"
+    backup_id = (
+        service.add_backup(backup_state=BackupState(state)).backup_id if state else "backup-7777777zzzz"
+    )
     if fault == "connection-refused":
         service.refuse()
     elif fault:
