@@ -167,8 +167,8 @@ class RestoreStateMachine:
             if ambiguous and not self._changed:
                 self._changed = None
         self._last_backup, self._last_error, self._unresolved_error = backup, None, None
-        if action is Action.EXEMPT:
-            self._exempted = backup.never_expires in (None, self._never_expires)
+        if self._never_expires is not None:
+            self._note_exemption(action, backup.never_expires)
         if state is BackupState.READY:
             return self._after_ready(action, response, now)
         if state in _NEXT_ACTION:
@@ -185,15 +185,20 @@ class RestoreStateMachine:
             NotRestorableError(message, operation="RestoreBackup", backup_id=self._backup_id)
         )
 
+    def _note_exemption(self, action: Action, never_expires: bool | None) -> None:
+        accepted = action is Action.EXEMPT
+        if never_expires is (not self._never_expires):
+            # The response to the exemption contradicts it, or another user changed it back, or the response
+            # is stale. In each case the exemption may have worked.
+            self._exemption_unknown |= accepted or self._exempted
+            self._exempted = False
+        else:
+            self._exempted |= accepted
+
     def _after_ready(self, action: Action, response: Response, now: float) -> Step | RestoreResult:
-        backup = response.backup
-        if backup.never_expires is self._never_expires or (self._exempted and backup.never_expires is None):
-            self._exempted, self._exemption_unknown = True, False
-        elif self._never_expires is not None:
-            self._exempted = False  # Another user changed it back, or the response is stale.
-        if self._never_expires is None or self._exempted:
+        if self._exempted or response.backup.never_expires is self._never_expires:
             return RestoreResult(
-                self._backup_id, backup, changed=self._changed, request_id=response.request_id
+                self._backup_id, response.backup, changed=self._changed, request_id=response.request_id
             )
         if self._rejected_exemption is not None:
             return self._after_contradiction(action, self._rejected_exemption, now)

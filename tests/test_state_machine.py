@@ -374,7 +374,7 @@ def test_the_exemption_follows_the_restore() -> None:
 
 
 def test_an_exemption_that_its_response_contradicts() -> None:
-    """A response with another ``never_expires`` is not a success, and the exemption is retried."""
+    """A response with another ``never_expires`` is ambiguous, and the exemption is retried."""
     run = Run(READY, READY, EXEMPT, never_expires=True)
     assert run.calls == [RESTORE, MODIFY, MODIFY]
     assert run.result is EXEMPT
@@ -382,7 +382,22 @@ def test_an_exemption_that_its_response_contradicts() -> None:
     assert isinstance(run.error, WaitTimeoutError)
     assert run.error.operation == "ModifyBackupAttributes"
     assert run.error.backup is READY
-    assert not run.error.outcome_unknown
+    assert run.error.outcome_unknown
+
+
+def test_an_exemption_that_a_later_response_contradicts() -> None:
+    """That response may be stale, so that the outcome of the exemption is unknown until it is retried."""
+    stateless = EXEMPT.model_copy(update={"backup_state": None})
+    run = Run(READY, stateless, READY, error(AccessDeniedError), never_expires=True)
+    assert run.calls == [RESTORE, MODIFY, DESCRIBE, MODIFY]
+    assert len(run.waits) == 1
+    assert run.error.backup is READY
+    assert run.error.outcome_unknown
+    partial = Backup(backup_id="backup-1", backup_state=BackupState.READY)
+    reset = STATELESS.model_copy(update={"never_expires": False})
+    run = Run(READY, stateless, reset, partial, EXEMPT, never_expires=True)
+    assert run.calls == [RESTORE, MODIFY, DESCRIBE, DESCRIBE, MODIFY]
+    assert run.result is EXEMPT
 
 
 @pytest.mark.parametrize("cls", [AccessDeniedError, ParameterError, ServiceError])
