@@ -21,9 +21,9 @@ After DescribeBackups
     a retryable error                                        wait, DescribeBackups
     any other error                                          raise it; an unknown outcome remains unknown
 After ModifyBackupAttributes, which is idempotent
-    an ambiguous error                                       DescribeBackups
-    a retryable error                                        wait, ModifyBackupAttributes
     InvalidRequestError, ResourceNotFoundError               DescribeBackups; if READY, `_after_contradiction`
+    any other ambiguous error                                DescribeBackups
+    a retryable error                                        wait, ModifyBackupAttributes
     any other error                                          raise it; the backup is restored anyway
 After a response, by the state of the backup                 `_NEXT_ACTION`; READY leads to the exemption
 
@@ -126,7 +126,7 @@ class RestoreStateMachine:
         self._restore_unknown = False
         self._exemption_unknown = False
         self._exempted = never_expires is None  # whether a response to the exemption confirmed it
-        self._rejected_exemption: ApiError | None = None  # until it is known whether the state explains it
+        self._rejected_exemption: ApiError | None = None  # until a state explains it, or one is accepted
         self._rejections = 0  # of the exemption
         self._not_pending = False  # whether RestoreBackup was rejected after the exemption was
         self._changed: bool | None = False
@@ -174,7 +174,8 @@ class RestoreStateMachine:
         if state in _NEXT_ACTION:
             if state is None and action is not Action.DESCRIBE:
                 return Step(Action.DESCRIBE, resolves=True)
-            self._rejected_exemption = None  # It was another state that the service rejected.
+            if state is not None:
+                self._rejected_exemption = None  # This state explains the rejection.
             return self._wait(_NEXT_ACTION[state], now, state_name(state))
         if action is not Action.DESCRIBE:
             return Step(
@@ -187,6 +188,8 @@ class RestoreStateMachine:
 
     def _note_exemption(self, action: Action, never_expires: bool | None) -> None:
         accepted = action is Action.EXEMPT
+        if accepted:
+            self._rejected_exemption = None
         if never_expires is (not self._never_expires):
             # The response to the exemption contradicts it, or another user changed it back, or the response
             # is stale. In each case the exemption may have worked.
@@ -196,17 +199,20 @@ class RestoreStateMachine:
             self._exempted |= accepted
 
     def _after_ready(self, action: Action, response: Response, now: float) -> Step | RestoreResult:
-        if self._exempted or response.backup.never_expires is self._never_expires:
+        rejection = self._rejected_exemption
+        # DescribeBackups may be stale, so that the rejection of a write outranks it.
+        certain = rejection is None or action is not Action.DESCRIBE or self._not_pending
+        if certain and (self._exempted or response.backup.never_expires is self._never_expires):
             return RestoreResult(
                 self._backup_id, response.backup, changed=self._changed, request_id=response.request_id
             )
-        if self._rejected_exemption is not None:
-            return self._after_contradiction(action, self._rejected_exemption, now)
+        if rejection is not None:
+            return self._after_contradiction(rejection, now, certain=certain)
         if action is Action.EXEMPT or self._exemption_unknown or now >= self.deadline:
             return self._wait(Action.EXEMPT, now, "never_expires not set")
         return Step(Action.EXEMPT)
 
-    def _after_contradiction(self, action: Action, rejection: ApiError, now: float) -> Step:
+    def _after_contradiction(self, rejection: ApiError, now: float, *, certain: bool) -> Step:
         """Decide about a backup that is READY although the exemption was rejected.
 
         Another user may have deleted it again, and may have restored it since; or the response is stale, and
@@ -214,7 +220,7 @@ class RestoreStateMachine:
         first. If it is rejected again, RestoreBackup shows which it is: it restores a backup that is
         PENDING_DELETION, and rejects any other.
         """
-        if action is Action.DESCRIBE and not self._not_pending:
+        if not certain:
             self._forget_state()
             if now >= self.deadline:
                 raise self._finalize(rejection)
@@ -222,7 +228,8 @@ class RestoreStateMachine:
                 return self._wait(Action.RESTORE, now, "exemption rejected")
         elif self._not_pending or self._rejections >= _MAX_REJECTIONS:
             raise self._finalize(rejection)
-        self._rejected_exemption = None
+        else:
+            self._rejected_exemption = None
         return self._wait(Action.EXEMPT, now, "exemption rejected")
 
     def _after_restore_error(self, error: RestoreError, now: float) -> Step:
@@ -253,18 +260,18 @@ class RestoreStateMachine:
         raise self._finalize(error)
 
     def _after_exemption_error(self, error: RestoreError, now: float) -> Step:
-        if error.outcome_unknown:
-            self._exemption_unknown = True
-            return Step(Action.DESCRIBE, resolves=True)
-        if error.retryable:
-            throttled = isinstance(error, ThrottlingError)
-            return self._wait(Action.EXEMPT, now, "throttled" if throttled else type(error).__name__)
+        self._exemption_unknown |= error.outcome_unknown
         if isinstance(error, InvalidRequestError | ResourceNotFoundError):
             self._rejected_exemption = self._unresolved_error = error
             self._rejections += 1
             self._not_pending = False
             self._forget_state()
             return Step(Action.DESCRIBE, resolves=True)
+        if error.outcome_unknown:
+            return Step(Action.DESCRIBE, resolves=True)
+        if error.retryable:
+            throttled = isinstance(error, ThrottlingError)
+            return self._wait(Action.EXEMPT, now, "throttled" if throttled else type(error).__name__)
         raise self._finalize(error)
 
     def _forget_state(self) -> None:

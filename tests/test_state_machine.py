@@ -488,6 +488,33 @@ def test_a_rejected_exemption_outranks_a_stale_response() -> None:
     assert not run.error.outcome_unknown
 
 
+@pytest.mark.parametrize("unknown", [False, True])
+@pytest.mark.parametrize("between", [[], [STATELESS], [error(ConnectError)]])
+def test_a_rejected_exemption_outranks_a_response_that_shows_it(
+    between: list[Outcome], unknown: bool
+) -> None:
+    """READY with the wanted ``never_expires`` may be stale, too, so that the exemption is retried."""
+    rejected: list[Outcome] = [READY, error(InvalidRequestError, unknown=unknown), *between]
+    describes = [DESCRIBE] * (1 + len(between))
+    run = Run(*rejected, EXEMPT, EXEMPT, never_expires=True)
+    assert run.calls == [RESTORE, MODIFY, *describes, MODIFY]
+    assert run.result is EXEMPT
+    lost = error(ConnectionLostError, unknown=True)
+    run = Run(*rejected, EXEMPT, lost, EXEMPT, error(AccessDeniedError), never_expires=True)
+    assert run.calls == [RESTORE, MODIFY, *describes, MODIFY, DESCRIBE, MODIFY]
+    assert run.error.outcome_unknown
+    assert run.error.backup is not None
+    assert run.error.backup.backup_state is None
+
+
+def test_a_rejected_exemption_that_another_user_made_unnecessary() -> None:
+    """RestoreBackup is rejected, so that READY with the wanted ``never_expires`` is certain."""
+    rejected = error(InvalidRequestError)
+    run = Run(READY, rejected, EXEMPT, rejected, EXEMPT, rejected, EXEMPT, never_expires=True)
+    assert run.calls == [RESTORE, MODIFY, DESCRIBE, MODIFY, DESCRIBE, RESTORE, DESCRIBE]
+    assert run.result is EXEMPT
+
+
 def test_a_service_that_always_rejects_the_exemption() -> None:
     """Even if each RestoreBackup succeeds, it ends, and says that the backup is restored."""
     rejected = error(InvalidRequestError)
