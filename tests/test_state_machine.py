@@ -518,7 +518,8 @@ def test_a_rejected_exemption_that_another_user_made_unnecessary() -> None:
 def test_a_service_that_always_rejects_the_exemption() -> None:
     """Even if each RestoreBackup succeeds, it ends, and says that the backup is restored."""
     rejected = error(InvalidRequestError)
-    run = Run(READY, *[rejected, READY, rejected, READY, READY] * 9, never_expires=True)
+    again: list[Outcome] = [rejected, READY, rejected, READY, READY]
+    run = Run(READY, *again * 9, never_expires=True)
     assert isinstance(run.error, InvalidRequestError)
     assert len(run.calls) < 20
     assert run.error.backup is READY
