@@ -15,7 +15,7 @@ DescribeBackups has shown the old state.
 After RestoreBackup
     an ambiguous error, or InvalidRequestError               DescribeBackups
     ThrottlingError                                          wait, RestoreBackup
-    a retryable error, if an earlier outcome is unknown      wait, DescribeBackups
+    a retryable error, if an earlier outcome is unknown      wait, RestoreBackup
     any other error                                          raise it
 After DescribeBackups
     a retryable error                                        wait, DescribeBackups
@@ -240,10 +240,10 @@ class RestoreStateMachine:
             self._not_pending = self._rejected_exemption is not None and not error.outcome_unknown
             self._unresolved_error = error
             return Step(Action.DESCRIBE, resolves=True)
-        if isinstance(error, ThrottlingError):
-            return self._wait(Action.RESTORE, now, "throttled")
-        if self._restore_unknown and error.retryable:
-            return self._wait(Action.DESCRIBE, now, type(error).__name__)
+        throttled = isinstance(error, ThrottlingError)
+        # If an earlier outcome is unknown, it can still be resolved, so that this error does not end it.
+        if throttled or (self._restore_unknown and error.retryable):
+            return self._wait(Action.RESTORE, now, "throttled" if throttled else type(error).__name__)
         raise self._finalize(error)
 
     def _after_describe_error(self, error: RestoreError, now: float) -> Step:

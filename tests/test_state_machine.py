@@ -273,10 +273,18 @@ def test_pending_deletion_does_not_resolve_an_unknown_outcome() -> None:
 
 
 def test_a_refused_connection_after_an_unknown_outcome() -> None:
-    """There is something to find out, so it is polled instead of raised."""
+    """Something can still be resolved, so RestoreBackup is retried, and its error is not raised."""
     run = Run(error(ConnectionLostError, unknown=True), PENDING, error(ConnectError), READY)
-    assert run.calls == [RESTORE, DESCRIBE, RESTORE, DESCRIBE]
+    assert run.calls == [RESTORE, DESCRIBE, RESTORE, RESTORE]
     assert len(run.waits) == 2
+
+
+def test_a_refused_connection_after_a_rejected_exemption() -> None:
+    """No response to DescribeBackups outranks the rejection: RestoreBackup shows the state."""
+    rejected = error(InvalidRequestError)
+    run = Run(READY, rejected, PENDING, error(ConnectError), READY, EXEMPT, never_expires=True)
+    assert run.calls == [RESTORE, MODIFY, DESCRIBE, RESTORE, RESTORE, MODIFY]
+    assert run.result is EXEMPT
 
 
 # --- The deadline ---
