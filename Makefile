@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo picture schema test docs docs-look docs-output check types build sbom licences audit release versions campaign fuzz bench benchmark-cli clean
+.PHONY: demo picture schema test docs docs-look docs-output check types build sbom licences audit release versions campaign state-space fuzz bench benchmark-cli clean
 
 demo: .venv/demo
 	.venv/bin/python -m cloudhsm_restore demo
@@ -155,6 +155,10 @@ benchmark-cli: .venv/demo .venv-aws/done
 campaign: .venv/test
 	.venv/bin/python -m tests.campaign
 	.venv/bin/python -m tests.campaign --asynchronous
+
+# All schedules of the state machine with a model of the service, to the fixed point, in a few minutes.
+state-space: .venv/test
+	.venv/bin/python -m tests.state_space
 
 # An hour of inputs that atheris chooses by what the code does with them; `make fuzz SECONDS=60` for less.
 SECONDS ?= 3600
