@@ -251,8 +251,7 @@ class RestoreStateMachine:
             return self._wait(Action.DESCRIBE, now, type(error).__name__)
         unresolved = self._unresolved_error
         if isinstance(error, ResourceNotFoundError):
-            # This resolves it, too: the backup is gone, perhaps after it was READY.
-            self._restore_unknown |= self._is_ready
+            # This resolves it, too: the backup is gone.
             self._last_backup, self._unresolved_error = None, None
         elif isinstance(error, InvalidRequestError) and isinstance(unresolved, InvalidRequestError):
             # Both operations reject the ID itself, not the state of a backup.
