@@ -132,7 +132,7 @@ audit: .venv-bare/done
 release: .venv/test
 	DRY_RUN=$(DRY_RUN) .venv/bin/python tools/release.py "$(VERSION)"
 
-# The table of docs/explanation/speed.md, in about ten minutes. Needs hyperfine too. Everything is installed as users have it.
+# The table of benchmarks/README.md, in about ten minutes. Needs hyperfine too. Everything is installed as users have it.
 bench: .venv-bench/done .venv-aws/done
 	.venv-bench/bin/python -m benchmarks.run
 
@@ -149,7 +149,7 @@ bench: .venv-bench/done .venv-aws/done
 	.venv-peer-dataclass/bin/python $(PIP_INSTALL) boto3-dataclass-cloudhsmv2 pyperf
 	touch $@
 
-# The suite with old, new and middling versions of what we stand on, and the table of docs/reference/versions.md.
+# The suite with old, new and middling versions of what we stand on, and the table of docs/reference/verification.md.
 versions:
 	$(PYTHON) -m tests.versions
 

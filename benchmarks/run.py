@@ -1,4 +1,4 @@
-"""The table and the plot of docs/explanation/speed.md: ``make bench``.
+"""The table of benchmarks/README.md, and the plot of docs/explanation/speed.md: ``make bench``.
 
 Harnesses: hyperfine for whole processes, pyperf within one. Ours and theirs take turns in every round, and the
 rounds are many and short, so that a machine that is slow for a while is slow for both. What is shown is the
@@ -24,7 +24,7 @@ from benchmarks.many import measured
 
 ROOT = Path(__file__).parent.parent
 PROGRAMS = ROOT / "benchmarks/programs"
-PAGE = ROOT / "docs/explanation/speed.md"
+PAGE = ROOT / "benchmarks/README.md"
 BENCH, ASYNC = ROOT / ".venv-bench/bin/python", ROOT / ".venv-bench-async/bin/python"
 AWS = ROOT / ".venv-aws/bin/aws"
 CAPO = ROOT / ".venv-peer-capo/bin/python"

@@ -36,6 +36,7 @@ spelling_others = [
     "../CONTRIBUTING.md",
     "../SECURITY.md",
     "../examples/undelete_guard/README.md",
+    "../benchmarks/README.md",
 ]
 
 html_theme = "furo"
@@ -49,9 +50,9 @@ html_show_sourcelink = False
 myst_enable_extensions = ["colon_fence", "deflist", "substitution"]
 myst_heading_anchors = 3
 myst_substitutions = {
-    "blocks": tables.blocks(),
     "codes": tables.codes(),
     "exceptions": tables.exceptions(),
+    "fields": tables.fields(),
     "requirements": tables.requirements(),
 }
 copybutton_prompt_text = "$ "

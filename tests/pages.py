@@ -20,6 +20,8 @@ without them, in order. Only a block that begins with ``# In place of AWS`` is r
     streams. A command that fails needs an ``echo $?``. Where the first command is ``cloudhsm-restore serve``,
     it goes on until the end of the page, and the line that it prints is "pasted" into what follows. Its
     port is any that is free, whatever the page says.
+``bash``
+    is executed like ``console``, line by line. What it prints is not shown: these are commands to copy.
 ``json``, ``yaml``, ``toml``
     is parsed.
 ``ini``
@@ -109,12 +111,18 @@ class Block:
             return "marked"
         if self.language == "console" and all(map(_ELSEWHERE.match, _commands(self.source))):
             return "elsewhere"
-        return {"python": "executed", "console": "executed", "text": "shown"}.get(self.language, "parsed")
+        kinds = dict.fromkeys(("python", "console", "bash"), "executed") | {"text": "shown"}
+        return kinds.get(self.language, "parsed")
 
     @property
     def is_for_the_runner(self) -> bool:
         """Whether a reader, who does not see it, can do without it."""
         return self.hidden and not self.source.startswith("# In place of AWS")
+
+    @property
+    def is_shell(self) -> bool:
+        """Whether bash runs it."""
+        return self.language in ("console", "bash")
 
     @property
     def is_asynchronous(self) -> bool:
@@ -180,7 +188,7 @@ class Run:
         """Run every block, and write the page anew if asked to."""
         found = blocks(self.page)
         if self.alone:
-            found = [block for block in found if not block.is_for_the_runner and block.language != "console"]
+            found = [block for block in found if not block.is_for_the_runner and not block.is_shell]
         sys.modules[self.module.__name__] = self.module  # where dataclasses and pydantic look names up
         with self._background:
             self._background.enter_context(patch.dict(os.environ))
@@ -212,6 +220,8 @@ class Run:
         elif block.kind == "executed" and (_HAS_AIOBOTOCORE or not block.is_asynchronous):
             if block.language == "console":
                 self._console(block)
+            elif block.language == "bash":
+                self._bash(block.source)
             else:
                 printed = self._python(block)
                 if after and _is_output(self.text, block, after):
@@ -247,16 +257,7 @@ class Run:
             return
         end = "---- the command has ended with"
         script = "".join(f'{each}\n_s=$?; echo "{end} $_s"; (exit $_s)\n' for each in commands)
-        ran = subprocess.run(
-            ["bash", "-c", script],
-            env=self.environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=_PATIENCE,
-            check=False,
-        )
+        ran = self._shell(script)
         outputs = re.split(rf"^{end} (\d+)\n", ran.stdout, flags=re.MULTILINE)
         transcript = ""
         for number, command in enumerate(commands):
@@ -266,6 +267,23 @@ class Run:
                 raise PageError(f"{command} ends with status {status}: {output}")
             transcript += f"$ {command}\n{output}"
         self._compare(block, block.source, transcript)
+
+    def _bash(self, source: str) -> None:
+        ran = self._shell(f"set -e\n{source}")
+        if ran.returncode:
+            raise PageError(f"a command ends with status {ran.returncode}: {ran.stdout}")
+
+    def _shell(self, script: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", "-c", script],
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=_PATIENCE,
+            check=False,
+        )
 
     def _serve(self, command: str) -> str:
         program = subprocess.Popen(
@@ -367,7 +385,7 @@ def _compile(source: str) -> None:
 
 
 def _bash(source: str) -> None:
-    script = "\n".join(_commands(source))
+    script = "\n".join(_commands(source)) if source.startswith("$ ") else source
     subprocess.run(["bash", "-n"], input=script, text=True, check=True, capture_output=True)
 
 
@@ -393,6 +411,7 @@ def _ini(source: str) -> None:
 _CHECKS: Final[Mapping[str, Callable[[str], Any]]] = {
     "python": _compile,
     "console": _bash,
+    "bash": _bash,
     "json": json.loads,
     "yaml": _yaml,
     "toml": tomllib.loads,

@@ -67,7 +67,7 @@ def rows(path: list[str]) -> dict[str, str]:
 
 def main(path: list[str]) -> None:
     """Write the table into the page."""
-    table = "\n".join(["| package | licence | comes with |", "| --- | --- | --- |", *rows(path).values()])
+    table = "\n".join(["| package | license | comes with |", "| --- | --- | --- |", *rows(path).values()])
     page = PAGE.read_text("utf-8")
     PAGE.write_text(
         re.sub(r"(?<=<!-- licences -->\n).*(?=<!-- end -->)", f"{table}\n", page, flags=re.DOTALL)
