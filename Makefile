@@ -1,11 +1,27 @@
 # Everything runs in environments of its own below this folder; nothing needs to be active.
 PYTHON ?= python3
-PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
+PIP_INSTALL = -m pip install --disable-pip-version-check --progress-bar on
+
+# A Python that is too old ends `make` here, and not in the middle of an installation.
+VERSION := $(shell $(PYTHON) -c 'import sys; v = sys.version_info; print("%d.%d.%d" % v[:3] if v >= (3, 11) else "")' 2> /dev/null)
+ifeq ($(VERSION)$(filter clean,$(MAKECMDGOALS)),)
+FOUND := $(shell $(PYTHON) --version 2>&1)
+$(error cloudhsm-restore needs Python 3.11 or newer, and `$(PYTHON)` is: $(or $(FOUND),not found). Name another, for example: make PYTHON=python3.12 $(MAKECMDGOALS))
+endif
+# Environments of another Python are made anew. `make -n` leaves them.
+OTHERS := $(patsubst %/pyvenv.cfg,%,$(shell grep -Ls '^version = $(VERSION)$$' .venv/pyvenv.cfg .venv-*/pyvenv.cfg))
+ifneq ($(OTHERS),)
+ifeq ($(findstring n,$(firstword -$(MAKEFLAGS))),)
+$(info Making $(OTHERS) anew, with Python $(VERSION))
+$(shell rm -rf $(OTHERS))
+endif
+endif
 
 .PHONY: demo picture schema test docs docs-look docs-output check types build sbom licences audit release versions campaign fuzz bench benchmark-cli clean
 
 demo: .venv/demo
 	.venv/bin/python -m cloudhsm_restore demo
+	@echo "Next: . .venv/bin/activate; then cloudhsm-restore serve, and docs/start.md from step 2. Or: make test"
 
 # The picture in the README, from a real run.
 picture: .venv/demo
@@ -29,6 +45,7 @@ docs-output: .venv/test
 docs: .venv/docs
 	rm -rf docs/_build
 	.venv/bin/python -m sphinx -W --keep-going -n -E -q docs docs/_build/html
+	.venv/bin/python -m sphinx -b markdown -q -d docs/_build/html/.doctrees docs docs/_build/html
 	.venv/bin/python docs/links.py
 	@echo docs/_build/html/index.html
 
@@ -86,7 +103,7 @@ types: .venv/dev .venv-wheel/done .venv-stubs/done
 	touch $@
 
 # Wheel and sdist, built twice and held against each other, with the tools that build a release.
-PACKAGE = $(wildcard cloudhsm_restore/*.* cloudhsm_restore/*/*.*) pyproject.toml README.md CHANGELOG.md LICENSE
+PACKAGE = $(wildcard cloudhsm_restore/*.* cloudhsm_restore/*/*.*) pyproject.toml README.md CHANGELOG.md LICENSE tools/readme.py
 dist: $(PACKAGE) | .venv-build/done
 	.venv-build/bin/python tools/build.py
 

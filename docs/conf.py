@@ -27,6 +27,8 @@ extensions = [
     "sphinx.ext.intersphinx",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
+    "sphinx_markdown_builder",
+    "machine_readable",
     "spelling",
 ]
 exclude_patterns = ["_build"]
@@ -42,6 +44,7 @@ spelling_others = [
 html_theme = "furo"
 pygments_dark_style = "github-dark"  # furo's own underlines the names of modules
 html_title = f"cloudhsm-restore {version}"
+html_baseurl = tables.url("Documentation")  # once it is set, there are canonical links and a sitemap
 html_static_path = ["_static"]
 html_css_files = ["style.css"]
 html_theme_options = {"navigation_with_keys": True}

@@ -38,7 +38,8 @@ GLOSSARY: Final = {
         r"settle[sd]?|settling|finds out": "resolve",
         r"waited out": "retried with backoff, polled",
         r"refus(?:e|es|al|als)|(?:is|are|was|were|be|been) refused": "reject (refused is for TCP)",
-        r"(?<!there )(?:is|are|was|were) no(?! (?:longer|more)\b) \w+|(?:is|are) none of": "is not a, invalid",
+        r"(?<!there )(?:is|are|was|were) no(?! (?:longer|more)\b) \w+": "is not a",
+        r"(?:is|are) none of": "expected one of",
         r"makes? up for|without harm": "idempotent",
         r"for good|gone": "permanently deleted",
         r"(?:get|gets|got|getting|bring|brings|brought) (?:\w+ ){0,3}back": "restore",
@@ -88,7 +89,7 @@ def is_prose(text: nodes.Text) -> bool:
 
 
 def check(prose: str, location: object, app: Sphinx) -> None:
-    """Warn of each unknown word and of each phrase that the glossary replaces; with -W that ends the build."""
+    """Warn of each unknown word and of each phrase that the glossary replaces. With -W, the build fails."""
     for word in sorted(misspelled(prose, app.spelling)):
         warn("%r is in neither the dictionary nor docs/spelling_wordlist.txt", word, location=location)
     for phrase, instead in other_words(prose):

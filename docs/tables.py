@@ -2,14 +2,14 @@
 
 import tomllib
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from cloudhsm_restore import ApiError, Backup, RestoreError
 
 ROOT: Final = Path(__file__).parent.parent
 
-# Whether a RestoreBackup call whose only attempt ended like this has a known outcome. A class that is not here
-# is like its base class. `tests/test_docs.py` compares this with what the client raises.
+# Whether a RestoreBackup call whose only attempt ended like this has a known outcome. A class that is not
+# here is like its base class. `tests/test_docs.py` compares this with what the client raises.
 OUTCOME_KNOWN: Final = {
     "RestoreError": "see below",
     "ConfigurationError": "yes",
@@ -59,7 +59,9 @@ def _exceptions(of: type[RestoreError], depth: int, known: str) -> list[tuple[st
 
 def codes() -> str:
     """Return every AWS error code with its class."""
-    rows = [(_link(each), ", ".join(f"`{code}`" for code in each.codes)) for each in ApiError.__subclasses__()]
+    rows = [
+        (_link(each), ", ".join(f"`{code}`" for code in each.codes)) for each in ApiError.__subclasses__()
+    ]
     return _table(("Class", "Codes"), *rows)
 
 
@@ -72,9 +74,19 @@ def fields() -> str:
     return _table(("Field", "AWS's name", "Required"), *rows)
 
 
+def _project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+
+
+def url(name: str) -> str:
+    """Return one of the project's URLs from pyproject.toml, with a slash at its end, or nothing."""
+    found = _project().get("urls", {}).get(name, "")
+    return f"{found.rstrip('/')}/" if found else ""
+
+
 def requirements() -> str:
     """Return the requirements of pyproject.toml: Python, and the libraries."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    project = _project()
     extras = project["optional-dependencies"]
     public = [name for name in extras if name not in ("test", "dev", "docs")]
     rows = [("Python", f"`{project['requires-python']}`")]
