@@ -208,6 +208,9 @@ class Run:
         logger = logging.getLogger("cloudhsm_restore")
         logger.handlers[:] = handlers
         logger.setLevel(logging.NOTSET)
+        tracing = sys.modules.get("opentelemetry.instrumentation.botocore")
+        if tracing and tracing.BotocoreInstrumentor().is_instrumented_by_opentelemetry:
+            tracing.BotocoreInstrumentor().uninstrument()
         for value in self.module.__dict__.values():
             if isinstance(value, LocalCloudHsm) and value is not self.service:
                 value.close()
