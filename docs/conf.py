@@ -56,6 +56,7 @@ myst_substitutions = {
     "codes": tables.codes(),
     "exceptions": tables.exceptions(),
     "fields": tables.fields(),
+    "hierarchy": tables.hierarchy(),
     "requirements": tables.requirements(),
 }
 copybutton_prompt_text = "$ "
@@ -96,7 +97,7 @@ Backup.__annotations__ = typing.get_type_hints(Backup)
 def resolve(
     app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.TextElement
 ) -> nodes.Element | None:
-    """Find a type of boto3's, or one of ours that a docstring of a submodule names without the package."""
+    """Resolve a type of boto3, or a name of this package without the package in front of it."""
     target = node.get("reftarget", "")
     if target in TYPES:
         return nodes.reference("", "", content, internal=False, refuri=TYPES[target])

@@ -40,12 +40,27 @@ def _table(*rows: tuple[str, ...]) -> str:
     return "\n".join([head, f"|{' --- |' * len(rows[0])}", *body])
 
 
+def hierarchy() -> str:
+    """Return the exception hierarchy as a tree."""
+    return "\n".join(["```text", RestoreError.__name__, *_branches(RestoreError, ""), "```"])
+
+
+def _branches(of: type, indent: str) -> list[str]:
+    lines: list[str] = []
+    subclasses = of.__subclasses__()
+    for each in subclasses:
+        last = each is subclasses[-1]
+        lines.append(f"{indent}{'└── ' if last else '├── '}{each.__name__}")
+        lines += _branches(each, indent + ("    " if last else "│   "))
+    return lines
+
+
 def exceptions() -> str:
-    """Return the exception hierarchy as a table: what each class means, and what to do about it."""
-    return _table(("Exception", "Meaning", "Retry?", "Outcome known?"), *_exceptions(RestoreError, 0, ""))
+    """Return a table of the exceptions: meaning, retry, and outcome."""
+    return _table(("Exception", "Meaning", "Retry?", "Outcome known?"), *_exceptions(RestoreError, ""))
 
 
-def _exceptions(of: type[RestoreError], depth: int, known: str) -> list[tuple[str, ...]]:
+def _exceptions(of: type[RestoreError], known: str) -> list[tuple[str, ...]]:
     known = OUTCOME_KNOWN.get(of.__name__, known)
     others = [base.__name__ for base in of.__bases__ if not issubclass(base, RestoreError)]
     also = f" Also a `{others[0]}`." if others and others != ["Exception"] else ""
@@ -53,8 +68,8 @@ def _exceptions(of: type[RestoreError], depth: int, known: str) -> list[tuple[st
     retry = "yes" if of.retryable else "no"
     if of is RestoreError:
         summary, retry = "The base class of all of them.", "see below"
-    row = (f"{'&emsp;' * depth}{_link(of)}", summary + also, retry, known)
-    return [row, *(each for sub in of.__subclasses__() for each in _exceptions(sub, depth + 1, known))]
+    row = (_link(of), summary + also, retry, known)
+    return [row, *(each for sub in of.__subclasses__() for each in _exceptions(sub, known))]
 
 
 def codes() -> str:

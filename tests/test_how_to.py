@@ -1,4 +1,4 @@
-"""What the how-to pages and the reference promise and running their blocks one by one does not show."""
+"""Promises of the pages that running their blocks one by one does not show."""
 
 import json
 import os
@@ -224,9 +224,9 @@ def test_boto3s_exception_is_the_cause_and_not_the_class(service: LocalCloudHsm)
     with pytest.raises(InvalidRequestError) as raised:
         RestoreClient(boto3_client).restore_backup(backup_id)
     copy = pickle.loads(pickle.dumps(raised.value))
-    theirs = boto3_client.exceptions.CloudHsmInvalidRequestException
-    assert not isinstance(copy, theirs)
-    assert isinstance(raised.value.__cause__, theirs)
+    of_boto3 = boto3_client.exceptions.CloudHsmInvalidRequestException
+    assert not isinstance(copy, of_boto3)
+    assert isinstance(raised.value.__cause__, of_boto3)
     assert copy.code == raised.value.code
 
 

@@ -233,7 +233,7 @@ IDENTITIES: Final = {
 def test_null_or_absent_fields_never_keep_a_backup_from_being_restored(
     guard: Guard, service: LocalCloudHsm, fields: dict[str, object]
 ) -> None:
-    """Whoever CloudTrail names or does not name: only a clear statement excludes a deletion."""
+    """Only a clear statement of CloudTrail excludes a deletion."""
     detail = {
         key: value for key, value in EVENT["detail"].items() if key not in ("userIdentity", "errorCode")
     }
