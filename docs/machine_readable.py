@@ -83,8 +83,8 @@ def simplify(app: Sphinx, doctree: nodes.document, _: str) -> None:
     """Replace what the builder ``markdown`` would drop or misplace."""
     if app.builder.name != "markdown":
         return
-    for comment in list(doctree.findall(nodes.comment)):
-        comment.parent.remove(comment)
+    for raw in list(doctree.findall(nodes.raw)):  # comments, and pictures that need the style sheet
+        raw.parent.remove(raw)
     for admonition in list(doctree.findall(nodes.admonition)):
         title, *content = admonition.children
         admonition.replace_self([nodes.paragraph("", "", nodes.strong("", f"{title.astext()}:")), *content])
