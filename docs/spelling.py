@@ -56,7 +56,7 @@ GLOSSARY: Final = {
         r"may not": "cannot, is not allowed to",
         r"mends?|mended|mending": "fix",
         r"licen[c]es?|licen[c]ed": "license",
-        r"honours?|behaviours?|colours?|organisations?|cancelled": "US spelling",
+        r"honours?|behaviours?|colours?|organisations?": "US spelling",
     }.items()
 }
 
