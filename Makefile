@@ -31,12 +31,8 @@ picture: .venv/demo
 schema: .venv/demo
 	.venv/bin/python docs/schema.py docs/backup.schema.json
 
-# Twice: with the newest boto3, and with the one that aiobotocore allows, for the asynchronous client.
-test: .venv/test .venv-async/test .venv-aws/done
-	@failed=; \
-	AWS_CLI=$(CURDIR)/.venv-aws/bin/aws .venv/bin/python -m pytest -n 2 --cov --cov-report= || failed=1; \
-	.venv-async/bin/python -m pytest -n 2 --cov --cov-append --cov-report=term -k "async or aio" || failed=1; \
-	test -z "$$failed"
+test: .venv/test .venv-aws/done
+	@AWS_CLI=$(CURDIR)/.venv-aws/bin/aws .venv/bin/python -m pytest -n 2 --cov --cov-report=term
 
 # What the pages' blocks print, from a real run.
 docs-output: .venv/test
@@ -92,14 +88,13 @@ types: .venv/dev .venv-wheel/done .venv-stubs/done
 	$(PYTHON) -m venv .venv-wheel
 	.venv-wheel/bin/python $(PIP_INSTALL) dist/*.whl
 	cd .venv-wheel && bin/python -c "from cloudhsm_restore import *; from cloudhsm_restore.testing import *"
-	.venv-wheel/bin/python $(PIP_INSTALL) "$$(ls dist/*.whl)[async]"
 	touch $@
 
 # The same with the stubs that make boto3 typed; those of S3 are there to be taken for the wrong ones.
 .venv-stubs/done: .venv-wheel/done
 	rm -rf .venv-stubs
 	$(PYTHON) -m venv .venv-stubs
-	.venv-stubs/bin/python $(PIP_INSTALL) "$$(ls dist/*.whl)[async]" 'boto3-stubs[s3]' types-aiobotocore
+	.venv-stubs/bin/python $(PIP_INSTALL) dist/*.whl 'boto3-stubs[s3]'
 	touch $@
 
 # Wheel and sdist, built twice and held against each other, with the tools that build a release.
@@ -114,12 +109,12 @@ dist: $(PACKAGE) | .venv-build/done
 
 build: .venv-wheel/done
 
-# What an installation brings with it, with both extras, in an environment that has nothing else, not even pip.
+# What an installation brings with it, with the extra `cli`, in an environment that has nothing else, not even pip.
 .venv-bare/done: dist
 	rm -rf .venv-bare
 	$(PYTHON) -m venv --without-pip .venv-bare
 	.venv-build/bin/python -m pip --python .venv-bare/bin/python install --quiet --disable-pip-version-check \
-		"$$(ls dist/*.whl)[async,cli]"
+		"$$(ls dist/*.whl)[cli]"
 	touch $@
 
 # The list of it for machines (CycloneDX), validated.
@@ -160,7 +155,7 @@ bench: .venv-bench/done .venv-aws/done
 	.venv-bench/bin/python $(PIP_INSTALL) --force-reinstall --no-deps .
 	.venv-bench/bin/python $(PIP_INSTALL) '.[cli]' pyperf
 	.venv-bench-async/bin/python $(PIP_INSTALL) --force-reinstall --no-deps .
-	.venv-bench-async/bin/python $(PIP_INSTALL) '.[async]' pyperf
+	.venv-bench-async/bin/python $(PIP_INSTALL) . aiobotocore pyperf
 	.venv-peer-capo/bin/python $(PIP_INSTALL) capo-cloudhsm-v2
 	.venv-peer-validator/bin/python $(PIP_INSTALL) aws-resource-validator-cloudhsmv2 pyperf
 	.venv-peer-dataclass/bin/python $(PIP_INSTALL) boto3-dataclass-cloudhsmv2 pyperf
@@ -174,9 +169,9 @@ versions:
 benchmark-cli: .venv/demo .venv-aws/done
 	.venv/bin/python -m benchmarks.cli
 
-campaign: .venv/test .venv-async/test
+campaign: .venv/test
 	.venv/bin/python -m tests.campaign
-	.venv-async/bin/python -m tests.campaign --asynchronous
+	.venv/bin/python -m tests.campaign --asynchronous
 
 # An hour of inputs that atheris chooses by what the code does with them; `make fuzz SECONDS=60` for less.
 SECONDS ?= 3600
@@ -199,12 +194,6 @@ fuzz: .venv-fuzz/done
 .venv/test: pyproject.toml | .venv/bin/python
 	@echo "Installing what the tests need into .venv ..."
 	@.venv/bin/python $(PIP_INSTALL) --editable '.[test]'
-	@touch $@
-
-.venv-async/test: pyproject.toml
-	@echo "Installing what the tests of the asynchronous client need into .venv-async ..."
-	@test -x .venv-async/bin/python || $(PYTHON) -m venv .venv-async
-	@.venv-async/bin/python $(PIP_INSTALL) --editable '.[async,test]'
 	@touch $@
 
 .venv/docs: pyproject.toml | .venv/bin/python

@@ -2,7 +2,6 @@
 
 import sys
 import typing
-from importlib.util import find_spec
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -68,7 +67,6 @@ nitpicky = True
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_mock_imports = [] if find_spec("aiobotocore") else ["aiobotocore"]  # it pins an older botocore
 autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 80
 napoleon_use_ivar = False
@@ -82,11 +80,10 @@ intersphinx_mapping = {
 # Types that are imported for type checkers only, so that there is nothing to inspect.
 BOTO3 = "https://boto3.amazonaws.com/v1/documentation/api/latest/reference"
 TYPES = {
-    "AioSession": "https://aiobotocore.readthedocs.io/",
     "CloudHSMV2Client": f"{BOTO3}/services/cloudhsmv2.html",
     "Config": "https://botocore.amazonaws.com/v1/documentation/api/latest/reference/config.html",
     "RestoreBackupResponseTypeDef": f"{BOTO3}/services/cloudhsmv2/client/restore_backup.html",
-    "UntypedClient": f"{BOTO3}/services/cloudhsmv2.html",  # boto3.client() without boto3-stubs
+    "AnyClient": f"{BOTO3}/services/cloudhsmv2.html",  # typed by any package of stubs, or by none
     "boto3.Session": f"{BOTO3}/core/session.html",
 }
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cloudhsm_restore import ApiError, Backup, RestoreError
+from cloudhsm_restore import exceptions as exceptions_module
 
 ROOT: Final = Path(__file__).parent.parent
 
@@ -34,6 +35,10 @@ def _link(exception: type) -> str:
     return f"{{py:class}}`~cloudhsm_restore.{exception.__name__}`"
 
 
+def _public(of: type) -> list[type]:
+    return [each for each in of.__subclasses__() if each.__name__ in exceptions_module.__all__]
+
+
 def _table(*rows: tuple[str, ...]) -> str:
     """Return a Markdown table, the first row of which is its head."""
     head, *body = (f"| {' | '.join(row)} |" for row in rows)
@@ -47,7 +52,7 @@ def hierarchy() -> str:
 
 def _branches(of: type, indent: str) -> list[str]:
     lines: list[str] = []
-    subclasses = of.__subclasses__()
+    subclasses = _public(of)
     for each in subclasses:
         last = each is subclasses[-1]
         lines.append(f"{indent}{'└── ' if last else '├── '}{each.__name__}")
@@ -69,13 +74,13 @@ def _exceptions(of: type[RestoreError], known: str) -> list[tuple[str, ...]]:
     if of is RestoreError:
         summary, retry = "The base class of all of them.", "see below"
     row = (_link(of), summary + also, retry, known)
-    return [row, *(each for sub in of.__subclasses__() for each in _exceptions(sub, known))]
+    return [row, *(each for sub in _public(of) for each in _exceptions(sub, known))]
 
 
 def codes() -> str:
     """Return every AWS error code with its class."""
     rows = [
-        (_link(each), ", ".join(f"`{code}`" for code in each.codes)) for each in ApiError.__subclasses__()
+        (_link(each), ", ".join(f"`{code}`" for code in each.codes)) for each in _public(ApiError)
     ]
     return _table(("Class", "Codes"), *rows)
 

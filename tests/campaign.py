@@ -30,7 +30,7 @@ from hypothesis import strategies as st
 from cloudhsm_restore import BackupState, RestoreClient, RestoreError
 from cloudhsm_restore.testing import Fault, LocalCloudHsm
 
-from .clients import SimulatedClient, SimulatedPace
+from .clients import VirtualTimeClient, make_async_client
 
 READ_TIMEOUT: Final = 0.25
 """Seconds. A late answer comes after twice that."""
@@ -133,7 +133,7 @@ class Clients:
         self.ours: dict[int, Any] = self._ours()
 
     def _ours(self) -> dict[int, Any]:
-        return {attempts: SimulatedClient(client) for attempts, client in self.boto3.items()}
+        return {attempts: VirtualTimeClient(client) for attempts, client in self.boto3.items()}
 
     def _boto3_client(self, attempts: int) -> Any:
         client = self.service.boto3_client(Config(**OPTIONS))
@@ -142,31 +142,31 @@ class Clients:
 
     def let_recover(self, client: Any, recovers: bool) -> None:
         """Let the service listen again while the client waits, or not."""
-        client._pace = lambda: Recovering(self.service, recovers)
+        sync = getattr(client, "_async", None)
+        (sync._sync if sync else client).on_wait = self.service.listen if recovers else lambda: None
 
     def close(self) -> None:
         for client in self.boto3.values():
             client.close()
 
 
-def async_clients(service: LocalCloudHsm) -> Clients:
-    """The same with the asynchronous client. Its module needs aiobotocore."""
-    from .aio_adapter import AsyncClients
+class AsyncClients(Clients):
+    """The same with asynchronous clients as ours."""
 
-    return AsyncClients(service)
+    def _ours(self) -> dict[int, Any]:
+        clients: dict[int, Any] = {}
+        for attempts in self.boto3:
+            client = make_async_client(self.service.endpoint_url, OPTIONS)
+            client._client.meta.events.register_first(
+                "needs-retry.cloudhsm-v2", retry_without_sleep(attempts)
+            )
+            clients[attempts] = client
+        return clients
 
-
-class Recovering(SimulatedPace):
-    """While it sleeps, the service comes back."""
-
-    def __init__(self, service: LocalCloudHsm, recovers: bool) -> None:
-        super().__init__()
-        self._service, self._recovers = service, recovers
-
-    def sleep(self, seconds: float) -> None:
-        super().sleep(seconds)
-        if self._recovers:
-            self._service.listen()
+    def close(self) -> None:
+        super().close()
+        for client in self.ours.values():
+            client.close()
 
 
 def prepared(schedule: Schedule, service: LocalCloudHsm) -> list[str]:

@@ -9,7 +9,7 @@ mypy, pyright, pyrefly and ty, all strict, have to find exactly the lines that a
     code  # error: what is wrong [not by mypy without stubs: the reason]
     code  # error by pyright: the reason                    nobody else does, and nothing is wrong
 
-"Without stubs" means that boto3-stubs and types-aiobotocore are not there; then what uses boto3 itself is
+"Without stubs" means that boto3-stubs is not there; then what uses boto3 itself is
 checked as somebody without them would: mypy ignores that boto3 is untyped, pyright is not strict about it.
 """
 
@@ -34,7 +34,7 @@ SETTINGS: Final = {
     "pyrefly.toml": 'preset = "strict"\n',
     "ty.toml": '[rules]\nall = "error"\n',
 }
-MYPY_WITHOUT_STUBS: Final = "[mypy-boto3.*,botocore.*,aiobotocore.*]\nignore_missing_imports = True\n"
+MYPY_WITHOUT_STUBS: Final = "[mypy-boto3.*,botocore.*]\nignore_missing_imports = True\n"
 
 Line = tuple[str, int]
 Found = dict[Line, str]

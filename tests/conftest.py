@@ -1,9 +1,9 @@
 """What every test stands on: an environment without AWS in it, a local service, and clients for it."""
 
+import logging
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from hypothesis import settings
 from cloudhsm_restore import RestoreClient
 from cloudhsm_restore.testing import LocalCloudHsm
 
-from .clients import make_sync_client
+from .clients import make_async_client, make_sync_client
 from .raw_server import RawServer
 
 settings.register_profile("any machine", deadline=None)  # how long an example takes decides nothing
@@ -38,6 +38,9 @@ def _no_aws_around(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setattr("boto3.DEFAULT_SESSION", None)
+    # The command line in the process of a test adds a handler.
+    monkeypatch.setattr(logging.getLogger("cloudhsm_restore"), "handlers", [logging.NullHandler()])
+    monkeypatch.setattr(logging.getLogger("cloudhsm_restore"), "level", logging.NOTSET)
 
 
 @pytest.fixture
@@ -71,34 +74,23 @@ def connections(service: LocalCloudHsm) -> int:
 MakeClient = Callable[..., RestoreClient]
 
 
-HAS_AIOBOTOCORE = find_spec("aiobotocore") is not None
-"""aiobotocore pins an older botocore, so that ``make test`` has an environment with it and one without."""
-
-collect_ignore = [] if HAS_AIOBOTOCORE else ["test_aio.py"]
-
-
-@pytest.fixture(params=["sync", "async"] if HAS_AIOBOTOCORE else ["sync"])
+@pytest.fixture(params=["sync", "async"])
 def make_client(request: pytest.FixtureRequest) -> Iterator[MakeClient]:
     """Makes clients of both kinds in turn: ``make_client(endpoint_url, **options_of_botocores_config)``.
 
-    The asynchronous one has the blocking face that `aio_adapter` gives it, so that one source tests both.
+    The asynchronous one can be called like a `RestoreClient`, so that one source tests both.
     """
-    yield from _maker(request.param)
+    yield from _maker(make_async_client if request.param == "async" else make_sync_client)
 
 
 @pytest.fixture
 def make_blocking_client() -> Iterator[MakeClient]:
-    """Makes clients of boto3's kind only, for what has no meaning in an event loop."""
-    yield from _maker("sync")
+    """Makes `RestoreClient`s only, for what an event loop does not have."""
+    yield from _maker(make_sync_client)
 
 
-def _maker(kind: str) -> Iterator[MakeClient]:
+def _maker(make_one: Callable[[str, Mapping[str, Any]], Any]) -> Iterator[MakeClient]:
     made: list[Any] = []
-    make_one: Callable[[str, Mapping[str, Any]], Any] = make_sync_client
-    if kind == "async":
-        from .aio_adapter import make_async_client
-
-        make_one = make_async_client
 
     def make(endpoint_url: str, **options: object) -> Any:
         client = make_one(endpoint_url, options)

@@ -65,7 +65,7 @@ def changes(model: Mapping[str, Any]) -> Iterator[str]:
                 yield f"models.py, {enum.__name__}: {value} is gone from the service model. Keep it; old answers may hold it."
             else:
                 also = (
-                    ", and say in _procedure.py, _BY_STATE, what it means for a restore"
+                    ", and say in _state_machine.py, _NEXT_ACTION, what it means for a restore"
                     if enum is BackupState
                     else ""
                 )

@@ -68,7 +68,7 @@ def test_a_ready_client(service: LocalCloudHsm) -> None:
 def test_a_ready_client_and_something_else(service: LocalCloudHsm, other: dict[str, Any]) -> None:
     """A ready client together with what a client is made of is a TypeError."""
     theirs = service.boto3_client()
-    with pytest.raises(TypeError, match="client is complete"):
+    with pytest.raises(TypeError, match="pass either client, or session"):
         RestoreClient(theirs, **other)
     theirs.close()
 
@@ -282,7 +282,7 @@ def test_a_state_that_aws_added_later(service: LocalCloudHsm, make_client: MakeC
     archived = service.add_backup(backup_state="ARCHIVED")
     client = make_client(service.endpoint_url)
     with pytest.raises(
-        ParameterError, match=r"'ARCHIVED', which is none of .* give BackupState\('ARCHIVED'\)"
+        ParameterError, match=r"unknown state 'ARCHIVED'; expected one of .* pass BackupState\('ARCHIVED'\)"
     ):
         client.describe_backups(states=["ARCHIVED"])
     [found] = client.describe_backups(states=[BackupState("ARCHIVED")])
@@ -365,12 +365,12 @@ def test_a_restore_is_one_line_in_the_log(
     [record] = [record for record in caplog.records if record.name == "cloudhsm_restore"]
     fields = vars(record)
     assert record.levelno == logging.INFO
-    assert fields["operation"] == "RestoreBackup"
-    assert fields["backup_id"] == backup.backup_id
-    assert fields["backup_state"] == "READY"
-    assert fields["request_id"]
+    assert fields["cloudhsm_operation"] == "RestoreBackup"
+    assert fields["cloudhsm_backup_id"] == backup.backup_id
+    assert fields["cloudhsm_backup_state"] == "READY"
+    assert fields["cloudhsm_request_id"]
     for field in ("operation", "backup_id", "backup_state", "request_id"):
-        assert str(fields[field]) in record.getMessage()
+        assert str(fields[f"cloudhsm_{field}"]) in record.getMessage()
 
 
 def test_nothing_is_printed(

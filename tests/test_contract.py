@@ -105,7 +105,7 @@ def test_the_script_says_what_to_change(tmp_path: Path, capsys: pytest.CaptureFi
         'models.py, Backup: add key_count: int | None = None, in its constructor too. AWS says: "How many',
         "models.py, Backup: SourceCluster is gone",
         "models.py, Backup: ClusterId is now required.",
-        'models.py, BackupState: add ARCHIVED = "ARCHIVED" with a docstring, and say in _procedure.py',
+        'models.py, BackupState: add ARCHIVED = "ARCHIVED" with a docstring, and say in _state_machine.py',
         "models.py, Mode: FIPS is gone",
         "RestoreBackup takes DryRun",
         "class QuotaError(ApiError)",

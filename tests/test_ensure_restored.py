@@ -22,11 +22,10 @@ from cloudhsm_restore import (
     RestoreResult,
     WaitTimeoutError,
 )
-from cloudhsm_restore._procedure import Restore, Wait
-from cloudhsm_restore.client import _StoppedError
+from cloudhsm_restore._state_machine import Action, Step, Throttle
 from cloudhsm_restore.testing import Fault, LocalCloudHsm
 
-from .clients import SimulatedPace, config
+from .clients import config
 from .conftest import MakeClient, connections
 
 PENDING = BackupState.PENDING_DELETION
@@ -129,7 +128,7 @@ def test_credentials_that_expire_half_way(service: LocalCloudHsm, make_client: M
         make_client(service.endpoint_url).ensure_restored(backup_id)
     assert caught.value.outcome_unknown
     assert caught.value.operation == "DescribeBackups"
-    assert "may have been restored all the same" in str(caught.value)
+    assert "may have been restored anyway" in str(caught.value)
 
 
 def test_nobody_listens(service: LocalCloudHsm, make_client: MakeClient) -> None:
@@ -223,8 +222,8 @@ def test_a_settled_doubt_is_a_warning(
     make_client(service.endpoint_url).ensure_restored(backup_id)
     [record] = [record for record in caplog.records if record.name == "cloudhsm_restore"]
     assert record.levelno == logging.WARNING
-    assert vars(record)["backup_id"] == backup_id
-    assert vars(record)["backup_state"] == "READY"
+    assert vars(record)["cloudhsm_backup_id"] == backup_id
+    assert vars(record)["cloudhsm_backup_state"] == "READY"
     for said in (backup_id, "ConnectionLostError", "READY"):
         assert said in record.getMessage()
 
@@ -324,7 +323,10 @@ def test_ids_are_taken_while_results_are(service: LocalCloudHsm, make_client: Ma
 
 
 def no_workers() -> bool:
-    """Whether no thread of ours is left."""
+    """Return whether no thread of the library is left, once the requests in flight have ended."""
+    for thread in threading.enumerate():
+        if thread.name.startswith("cloudhsm-restore"):
+            thread.join(timeout=30)
     return not any(thread.name.startswith("cloudhsm-restore") for thread in threading.enumerate())
 
 
@@ -403,30 +405,18 @@ def test_no_more_workers_than_connections(service: LocalCloudHsm, make_client: M
     assert 1 <= most <= 3
 
 
-def test_throttling_slows_all_down(service: LocalCloudHsm) -> None:
-    """When one is throttled the others hold too, until the time that it waits is over."""
-    pace = SimulatedPace()
-    pace.before(Wait(10.0, throttled=True, then=Restore()), 300.0)
-    assert pace.time == 10.0
-    pace.time = 3.0  # as another worker sees it that comes meanwhile
-    pace.before(Restore(), 300.0)
-    assert 10.0 <= pace.time <= 13.5
-    pace.time = 3.0
-    pace.before(Restore(), 5.0)
-    assert pace.time == 5.0  # its own time is over by then
-    pace.before(Wait(20.0, throttled=False, then=Restore()), 300.0)
-    before = pace.time
-    pace.before(Restore(), 300.0)
-    assert pace.time == before
-
-
-def test_a_stopped_pace_lets_nothing_begin() -> None:
-    """Once nobody waits for it any more, a restore does not go on to its next call."""
-    pace = SimulatedPace()
-    pace.before(Restore(), 300.0)
-    pace.stop()
-    with pytest.raises(_StoppedError):
-        pace.before(Restore(), 300.0)
+def test_when_one_is_throttled_the_others_wait_too() -> None:
+    """The backoff is shared: a restore that was not throttled waits for the same time, and a bit more."""
+    now = 0.0
+    throttle = Throttle(jitter=lambda low, high: high)
+    first = Step(Action.RESTORE)
+    waits = throttle.delays(Step(Action.RESTORE, wait=10.0, throttled=True), lambda: now, lambda: 300.0)
+    assert next(waits) == 10.0
+    now = 4.0
+    assert next(throttle.delays(first, lambda: now, lambda: 300.0)) == 9.0
+    assert next(throttle.delays(first, lambda: now, lambda: 1.0)) == 1.0, "not beyond its own deadline"
+    now = 10.0
+    assert [*throttle.delays(first, lambda: now, lambda: 300.0)] == []
 
 
 @pytest.mark.parametrize("max_workers", [0, -1, 1.5, "8", None, True])

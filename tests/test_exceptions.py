@@ -182,7 +182,7 @@ def test_messages_are_one_line(error: RestoreError) -> None:
     """``str()`` is one line that names the operation and the backup, and says that it may have worked."""
     assert len(str(error).splitlines()) == 1
     assert str(error).startswith("RestoreBackup backup-1: ")
-    assert "may have been restored all the same" in str(error)
+    assert "may have been restored anyway" in str(error)
 
 
 def test_an_id_cannot_forge_a_line() -> None:
@@ -227,4 +227,4 @@ def test_defaults(cls: type[RestoreError]) -> None:
 def test_advice_fits_the_operation(operation: str, advised: bool) -> None:
     """What RestoreBackup takes is said where RestoreBackup was refused, and nowhere else."""
     error = InvalidRequestError(RESPONSE, operation, backup_id="backup-1")
-    assert ("RestoreBackup takes only one that is PENDING_DELETION" in str(error)) is advised
+    assert ("Only a backup in PENDING_DELETION can be restored" in str(error)) is advised

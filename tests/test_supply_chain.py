@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 WORKFLOWS = ROOT / ".github" / "workflows"
 
 
-def test_dependencies_async_or_not_are_listed_with_their_licences() -> None:
+def test_dependencies_are_listed_with_their_licences() -> None:
     """The page names every package that comes with what is installed here, and its licence, and no other."""
     page = licences.PAGE.read_text("utf-8")
     listed = {
@@ -26,10 +25,6 @@ def test_dependencies_async_or_not_are_listed_with_their_licences() -> None:
         if line.endswith(tuple(f"| {what} |" for what in licences.COMES_WITH.values()))
     }
     here = set(licences.rows(sys.path).values())
-    if not find_spec("aiobotocore"):
-        of_async = f"| {licences.COMES_WITH['async']} |"
-        here = {row for row in here if not row.endswith(of_async)}
-        listed = {row for row in listed if not row.endswith(of_async)}
     assert len(here) > 10
     assert here <= listed, "make licences"
 

@@ -68,7 +68,7 @@ def test_every_public_name_is_checked(module: str) -> None:
         ("aio.py", "AsyncRestoreClient"),
         ("models.py", "Backup"),
         ("models.py", "Tag"),
-        ("_procedure.py", "RestoreResult"),
+        ("models.py", "RestoreResult"),
         ("exceptions.py", "RestoreError"),
         ("exceptions.py", "UnexpectedResponseError"),
         ("exceptions.py", "ApiError"),

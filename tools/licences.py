@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "dependencies.md"
 PACKAGE = "cloudhsm-restore"
-COMES_WITH = {"": "the package", "async": "extra `async`", "cli": "extra `cli`"}
+COMES_WITH = {"": "the package", "cli": "extra `cli`"}
 
 # What older metadata says, as SPDX says it.
 SPDX = {

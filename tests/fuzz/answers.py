@@ -48,7 +48,7 @@ from cloudhsm_restore import (
     RestoreError,
 )
 
-from ..clients import SimulatedClient
+from ..clients import VirtualTimeClient
 from .checks import check_backup, check_error, check_line, fits, holds, logged
 
 BACKUP_ID: Final = "backup-a2b3c4d5e6f"
@@ -60,7 +60,7 @@ REQUEST: Final = b"@REQUEST@"
 _LONGEST = 60_000
 _MOST_TRIES = 1_000
 
-Calls = Callable[[SimulatedClient], Backup | list[Backup]]
+Calls = Callable[[VirtualTimeClient], Backup | list[Backup]]
 CALLS: Final[tuple[tuple[str, Calls], ...]] = (
     ("describe_backups", lambda client: list(client.describe_backups(states=["READY", "PENDING_DELETION"]))),
     ("ensure_restored", lambda client: client.ensure_restored(BACKUP_ID, timeout=20)),
@@ -180,19 +180,19 @@ class Rig:
     """Clients that ask one `Service`, one for each number of tries."""
 
     service: Service
-    clients: dict[int, SimulatedClient]
+    clients: dict[int, VirtualTimeClient]
 
 
-def _clients(prepare: Callable[[Any], None]) -> dict[int, SimulatedClient]:
+def _clients(prepare: Callable[[Any], None]) -> dict[int, VirtualTimeClient]:
     session = boto3.Session("AKIAEXAMPLE", KEY, TOKEN, region_name="us-east-1")
-    clients: dict[int, SimulatedClient] = {}
+    clients: dict[int, VirtualTimeClient] = {}
     for attempts in (1, 2, 3):
         # The standard mode has a quota, and an input must not depend on the inputs before it.
         retries: Any = {"total_max_attempts": attempts, "mode": "legacy"}
         config = Config(proxies={}, read_timeout=5, retries=retries)
         client = session.client("cloudhsmv2", endpoint_url="http://127.0.0.1:1", config=config)
         prepare(client)
-        clients[attempts] = SimulatedClient(client)
+        clients[attempts] = VirtualTimeClient(client)
     return clients
 
 
@@ -221,7 +221,7 @@ def _called(rig: Rig, script: Script) -> tuple[Backup | list[Backup] | None, Res
     rig.service.begin(script.answers)
     random.seed(0)
     client = rig.clients[script.attempts]
-    client.paces.clear()
+    client.waits.clear()
     result: Backup | list[Backup] | None = None
     error: RestoreError | None = None
     with _without_sleep(), logged() as lines:

@@ -88,6 +88,8 @@ def restore_many(client: RestoreClient, backup_ids: Iterable[str]) -> dict[str, 
         assert_type(result.ok, bool)
         assert_type(result.backup, Backup | None)
         assert_type(result.error, RestoreError | None)
+        assert_type(result.changed, bool | None)
+        assert_type(result.request_id, str | None)
         if result.error is not None:
             failed[result.backup_id] = result.error
             continue

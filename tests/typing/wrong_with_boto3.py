@@ -6,7 +6,6 @@
 # pyright: reportUnknownMemberType=false
 
 import boto3
-from aiobotocore.session import AioSession
 from botocore.config import Config
 
 from cloudhsm_restore import RestoreClient
@@ -16,7 +15,6 @@ RestoreClient(boto3.client("s3"))  # error: a client of another service
 RestoreClient(boto3.client("cloudhsmv2"), config=Config())  # error: a client has its config
 RestoreClient(boto3.client("cloudhsmv2"), session=boto3.Session())  # error: a client has its session
 RestoreClient(boto3.Session())  # error: a session by position
-RestoreClient(session=AioSession())  # error: a session of the other kind
 RestoreClient(config={"read_timeout": 5})  # error: a dict is no Config
-AsyncRestoreClient(boto3.client("cloudhsmv2"))  # error: a client of the other kind
-AsyncRestoreClient(session=boto3.Session())  # error: a session of the other kind
+AsyncRestoreClient(boto3.client("s3"))  # error: a client of another service
+AsyncRestoreClient(boto3.client("cloudhsmv2"), config=Config())  # error: a client has its config
