@@ -79,9 +79,7 @@ def _exceptions(of: type[RestoreError], known: str) -> list[tuple[str, ...]]:
 
 def codes() -> str:
     """Return every AWS error code with its class."""
-    rows = [
-        (_link(each), ", ".join(f"`{code}`" for code in each.codes)) for each in _public(ApiError)
-    ]
+    rows = [(_link(each), ", ".join(f"`{code}`" for code in each.codes)) for each in _public(ApiError)]
     return _table(("Class", "Codes"), *rows)
 
 

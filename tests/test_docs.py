@@ -5,6 +5,7 @@ import contextlib
 import inspect
 import os
 import re
+import runpy
 import textwrap
 from collections import Counter
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ import cloudhsm_restore.testing
 from cloudhsm_restore import AsyncRestoreClient, RestoreClient
 from cloudhsm_restore.testing import LocalCloudHsm, RestoreStubber
 
+from .campaign import table
 from .pages import LANGUAGES, PAGES, ROOT, PageError, Run, blocks, environment, fill, tally
 
 
@@ -96,6 +98,46 @@ def test_every_public_name_is_in_the_reference() -> None:
     entries = set(re.findall(r"auto(?:class|exception|function):: (?:[\w.]+\.)?(\w+)", reference))
     public = {*cloudhsm_restore.__all__, *cloudhsm_restore.testing.__all__, "AsyncRestoreClient"}
     assert entries == public - {"__version__"}
+
+
+def documented_outcomes() -> dict[str, str]:
+    """Return the column "Outcome known?" of the table of exceptions."""
+    names = runpy.run_path(str(ROOT / "docs/tables.py"))
+    rows = [line.split(" | ") for line in names["exceptions"]().splitlines()[2:]]
+    return {re.sub(r".*\.(\w+)`", r"\1", row[0]): row[3].rstrip(" |") for row in rows}
+
+
+OUTCOMES = documented_outcomes()
+NOT_STUBBED = ("RestoreError", "ParameterError", "NotRestorableError", "WaitTimeoutError")
+STUBBED = [getattr(cloudhsm_restore, name) for name in OUTCOMES if name not in NOT_STUBBED]
+
+
+@pytest.mark.parametrize("error", STUBBED, ids=lambda error: error.__name__)
+def test_the_table_of_exceptions_says_whether_the_outcome_is_known(
+    error: type[cloudhsm_restore.RestoreError],
+) -> None:
+    """A call whose only attempt ends like this has the ``outcome_unknown`` of the table."""
+    with RestoreStubber() as stub:
+        stub.add_error(error)
+        with pytest.raises(error) as raised:
+            stub.client.restore_backup("backup-a2b3c4d5e6f")
+    known = OUTCOMES[error.__name__].startswith("yes")
+    assert raised.value.outcome_unknown is not known
+
+
+def test_the_table_of_faults_is_what_the_clients_do() -> None:
+    """Each row of `reference/verification.md` is a run, and no fault is missing."""
+    page = (ROOT / "docs/reference/verification.md").read_text("utf-8")
+    section = page.partition("## Every single fault")[2].partition("\n## ")[0]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if "| " in line
+    ]
+    documented: dict[str, list[str]] = {}
+    for faults, *cells in rows[2:]:
+        together = faults.startswith("drop-after-work, then")
+        documented |= dict.fromkeys([faults] if together else faults.split(", "), cells)
+    run = [[cell.strip() for cell in line.strip("|").split("|")] for line in table()][2:]
+    assert documented == {fault: cells for fault, *cells in run}
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"])

@@ -15,6 +15,10 @@ import botocore.session
 import pytest
 from botocore.config import Config
 from botocore.exceptions import EndpointConnectionError
+from opentelemetry.instrumentation.botocore import BotocoreInstrumentor
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from cloudhsm_restore import (
     AccessDeniedError,
@@ -273,6 +277,25 @@ def test_the_user_agent_ends_with_the_library(
         client.get_backup(service.add_backup().backup_id)
     assert sent[0].startswith(f"Boto3/{boto3.__version__} ")
     assert sent[0].endswith(f" incident-4711 cloudhsm-restore/{__version__}")
+
+
+# --- OpenTelemetry ---
+
+
+def test_the_spans_of_restore_backups_are_children_of_the_current_span(service: LocalCloudHsm) -> None:
+    """The threads run with the context of the caller, in which OpenTelemetry keeps the current span."""
+    spans = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    backup_ids = [service.add_backup(backup_state="PENDING_DELETION").backup_id for _ in range(3)]
+    BotocoreInstrumentor().instrument(tracer_provider=provider)
+    try:
+        with provider.get_tracer("test").start_as_current_span("batch") as batch:
+            assert all(result.ok for result in service.client().restore_backups(backup_ids))
+    finally:
+        BotocoreInstrumentor().uninstrument()
+    parents = {span.parent and span.parent.span_id for span in spans.get_finished_spans()[:-1]}
+    assert parents == {batch.get_span_context().span_id}
 
 
 # --- If access is denied ---

@@ -1,8 +1,8 @@
 """A hatchling hook: the README as it is shown on PyPI, with links and pictures that lead to the repository.
 
 Its links are relative, so that they work in a clone. PyPI does not have the files. With ``Source`` in
-``[project.urls]`` they become absolute, to the files of this version. Without it, a link becomes its text, and
-a picture is left out.
+``[project.urls]`` they become absolute, to the files of this version. Without it, a link becomes its text,
+and a picture is left out.
 """
 
 import re
