@@ -8,14 +8,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import boto3
 import botocore.session
 import pytest
 from botocore.config import Config
 from botocore.exceptions import EndpointConnectionError
-from opentelemetry.instrumentation.botocore import BotocoreInstrumentor
+from opentelemetry.instrumentation.botocore import BotocoreInstrumentor  # pyright: ignore[reportMissingTypeStubs]
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -270,9 +270,11 @@ def test_the_user_agent_ends_with_the_library(
         monkeypatch.setenv(name, value)
     session = boto3.Session()
     sent: list[str] = []
-    session.events.register(
-        "before-send.cloudhsm-v2", lambda request, **_: sent.append(request.headers["User-Agent"].decode())
-    )
+
+    def note(request: Any, **_: object) -> None:
+        sent.append(request.headers["User-Agent"].decode())
+
+    session.events.register("before-send.cloudhsm-v2", note)
     with RestoreClient(session=session, config=Config(user_agent_extra="incident-4711")) as client:
         client.get_backup(service.add_backup().backup_id)
     assert sent[0].startswith(f"Boto3/{boto3.__version__} ")
@@ -288,12 +290,13 @@ def test_the_spans_of_restore_backups_are_children_of_the_current_span(service: 
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(spans))
     backup_ids = [service.add_backup(backup_state="PENDING_DELETION").backup_id for _ in range(3)]
-    BotocoreInstrumentor().instrument(tracer_provider=provider)
+    instrumentor: Any = BotocoreInstrumentor  # OpenTelemetry does not type it.
+    instrumentor().instrument(tracer_provider=provider)
     try:
         with provider.get_tracer("test").start_as_current_span("batch") as batch:
             assert all(result.ok for result in service.client().restore_backups(backup_ids))
     finally:
-        BotocoreInstrumentor().uninstrument()
+        instrumentor().uninstrument()
     parents = {span.parent and span.parent.span_id for span in spans.get_finished_spans()[:-1]}
     assert parents == {batch.get_span_context().span_id}
 

@@ -218,7 +218,7 @@ def test_an_event_of_another_shape_is_not_ignored(guard: Guard, missing: str) ->
     assert guard.messages == []
 
 
-IDENTITIES: Final = {
+IDENTITIES: Final[dict[str, dict[str, object]]] = {
     "absent": {},
     "null": {"userIdentity": None},
     "empty": {"userIdentity": {}},
@@ -244,7 +244,7 @@ def test_null_or_absent_fields_never_keep_a_backup_from_being_restored(
     assert "Deleted by an unknown user at" in guard.message
 
 
-EXCLUDED: Final = {
+EXCLUDED: Final[dict[str, dict[str, Any]]] = {
     "rejected": {"errorCode": "AccessDenied", "responseElements": None},
     "by the service": {"userIdentity": {"type": "AWSService", "invokedBy": "cloudhsm.amazonaws.com"}},
 }

@@ -44,7 +44,7 @@ class Deletion(BaseModel):
     @property
     def by(self) -> str:
         """The ARN of the user who deleted the backup."""
-        return str(_identity(self.detail).get("arn") or "an unknown user")
+        return str(_part(self.detail, "userIdentity").get("arn") or "an unknown user")
 
 
 def is_guarded(event: Mapping[str, Any]) -> bool:
@@ -52,7 +52,7 @@ def is_guarded(event: Mapping[str, Any]) -> bool:
 
     Only a clear statement in the event excludes a backup. A field that is null or absent never does.
     """
-    return not event.get("errorCode") and _identity(event).get("type") != "AWSService"
+    return not event.get("errorCode") and _part(event, "userIdentity").get("type") != "AWSService"
 
 
 def is_intended(backup: Backup) -> bool:
@@ -113,9 +113,9 @@ def sweep(_event: object, _context: object) -> None:
         raise failed
 
 
-def _identity(event: Mapping[str, Any]) -> Mapping[str, Any]:
-    identity = event.get("userIdentity")
-    return identity if isinstance(identity, Mapping) else {}
+def _part(event: Mapping[str, Any], name: str) -> dict[str, Any]:
+    part: dict[str, Any] | None = event.get(name)
+    return part if isinstance(part, dict) else {}
 
 
 def _outcome(error: RestoreError) -> str:
@@ -130,8 +130,8 @@ def _deletions(since: datetime) -> dict[str, dict[str, Any]]:
     )
     for page in pages:
         for each in page["Events"]:  # newest first
-            event = json.loads(each["CloudTrailEvent"])
-            backup_id = (event.get("requestParameters") or {}).get("backupId")
+            event: dict[str, Any] = json.loads(each["CloudTrailEvent"])
+            backup_id: str | None = _part(event, "requestParameters").get("backupId")
             # DynamoDB and FSx have a DeleteBackup, too.
             if backup_id and event["eventSource"] == "cloudhsm.amazonaws.com" and not event.get("errorCode"):
                 found.setdefault(backup_id, event)
