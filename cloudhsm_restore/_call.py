@@ -9,10 +9,11 @@ A response becomes a `Backup`. An error becomes a `RestoreError` whose ``__cause
 Other exceptions (KeyboardInterrupt, a misused Stubber, a bug) propagate unchanged.
 
 Unknown outcomes: botocore may make several attempts within one call, but it reports only the last.
-`register_handlers` registers handlers for the events that botocore emits for each attempt, in the thread that
-sends it. The `Call` that is current in this thread or task thereby knows of each attempt how it ended. The
-outcome is unknown if one of them was ambiguous, and also if the events did not reach the `Call`, because the
-client is a test double or runs its calls in another thread: what was not observed may have happened.
+`_events.register_handlers` registers handlers for the events that botocore emits for each attempt, in the
+thread that sends it. The `Call` that is current in this thread or task thereby knows of each attempt how it
+ended. The outcome is unknown if one of them was ambiguous, and also if the events did not reach the `Call`,
+because the client is a test double or runs its calls in another thread: what was not observed may have
+happened.
 """
 
 import logging
@@ -21,26 +22,23 @@ import threading
 from collections.abc import Iterable, Mapping
 from contextvars import Context, ContextVar
 from types import TracebackType
-from typing import Any, Final, Literal, NamedTuple, Protocol, Self, cast
+from typing import Any, Final, Literal, NamedTuple, Self, cast
 
 import botocore.exceptions as boto
 from pydantic import ValidationError
 
 from ._classify import (
     NOT_SENT,
-    api_error_class,
     connect_reason,
     error_class,
-    is_rejection,
-    is_server_error,
     may_have_succeeded,
     raised_by_handler,
     raised_resolving_credentials,
+    read_error,
     same_operation,
 )
 from ._log import log, logger, state_name
-from ._redaction import KEPT, Masker, secrets_of
-from ._version import __version__
+from ._redaction import KEPT, Masker, masker_of
 from .exceptions import (
     ApiError,
     ConfigurationError,
@@ -59,7 +57,8 @@ _READ_ONLY: Final = "DescribeBackups"
 
 cancellation: Final[ContextVar[threading.Event | None]] = ContextVar("cloudhsm_restore_cancel", default=None)
 """Set once nobody waits for the calls of this thread: nothing more is sent for them."""
-_current_call: Final[ContextVar["Call | None"]] = ContextVar("cloudhsm_restore_call", default=None)
+current_call: Final[ContextVar["Call | None"]] = ContextVar("cloudhsm_restore_call", default=None)
+"""The call that runs in this thread or task. The handlers of botocore's events find it here."""
 
 
 class CallCancelled(BaseException):
@@ -84,9 +83,11 @@ class Call:
     _ambiguous = False
     _attempts = 0
     _request: Any = None
-    _raw: tuple[object, object, object] | None = None
+    raw_response: dict[str, Any] | None = None
+    """The response of the last attempt as botocore received it."""
     _last: tuple[object, Exception | None] = None, None
     _masker: Masker | None = None
+    _cause: BaseException | None = None
 
     def __init__(
         self,
@@ -104,8 +105,8 @@ class Call:
 
     def __enter__(self) -> Self:
         self._handled = sys.exception()
-        self._previous = _current_call.get()
-        _current_call.set(self)
+        self._previous = current_call.get()
+        current_call.set(self)
         return self
 
     def __exit__(
@@ -116,8 +117,8 @@ class Call:
     ) -> None:
         # Not `ContextVar.reset(token)`: an abandoned generator may be closed in another context, where it
         # raises.
-        if _current_call.get() is self:
-            _current_call.set(self._previous)
+        if current_call.get() is self:
+            current_call.set(self._previous)
         if error is None:
             return
         if isinstance(error, CallCancelled):
@@ -138,8 +139,9 @@ class Call:
             raise translated from cause
         finally:
             # The exception being handled becomes the context, also if a stand-in replaced it as the cause.
-            # And a cycle through this frame would keep the connection until the next collection.
             translated.__context__ = cause
+            # A cycle through this frame would keep the connection until the next garbage collection.
+            self._cause, self._last = None, (None, None)
             del translated, cause, error
 
     # --- Events, one after another for each attempt ---
@@ -148,27 +150,23 @@ class Call:
         """Note that an attempt is about to be sent; raise if nobody waits for it any more."""
         if self._cancelled is not None and self._cancelled.is_set():
             raise CallCancelled
-        self._request, self._raw, self.in_flight = request, None, True
-
-    def on_raw_response(self, response: Mapping[str, Any]) -> None:
-        """Keep a response before botocore parses it, and before another handler changes it."""
-        self._raw = response.get("status_code"), response.get("headers"), response.get("body")
+        self._request, self.raw_response, self.in_flight = request, None, True
 
     def on_attempt(self, parsed: object, exception: Exception | None) -> None:
         """Note how an attempt ended; raise before the next one if nobody waits for it any more."""
         self.in_flight = False
         self._attempts += 1
+        if exception is None and "Error" not in cast("Mapping[str, object]", parsed):
+            self._ambiguous = True  # until the call as a whole returns it
+            return
         self._last = parsed, exception
-        failed = exception is not None or "Error" in cast("Mapping[str, object]", parsed)
-        # A success is ambiguous, too, until the call as a whole returns it.
-        if not failed or not self._is_without_effect(parsed, exception):
-            self._ambiguous = True
-        if failed and self._cancelled is not None and self._cancelled.is_set():
+        self._ambiguous = self._ambiguous or not self._is_without_effect(parsed, exception)
+        if self._cancelled is not None and self._cancelled.is_set():
             raise CallCancelled
 
     def _is_without_effect(self, parsed: object, exception: Exception | None) -> bool:
         if exception is None:
-            return is_rejection(parsed)
+            return read_error(parsed).is_rejection
         try:
             cls = error_class(exception, url=self._url(exception), receiving=False)
         except Exception:  # noqa: BLE001 (an exception that a test double made of strange parts)
@@ -259,9 +257,7 @@ class Call:
             if translated is None:
                 return None, None
             self._set_outcome(translated)
-            if isinstance(error, boto.ClientError) and isinstance(translated, ApiError):
-                error.response = translated.response
-            return translated, self._mask.exception(error, self._handled)
+            return translated, self._masked(error)
         except Exception:  # noqa: BLE001 (a handler, a test double, or a response that breaks this code)
             message = f"{type(error).__name__}, whose details could not be read"
             translated = RestoreError(message, operation=self.operation, backup_id=self.backup_id)
@@ -279,16 +275,20 @@ class Call:
         # boto3 validates the parameters before the first attempt.
         observed |= isinstance(error, ParameterError)
         missed = attempts > max(self._attempts, 1)
-        error.outcome_unknown = self._ambiguous or not observed or missed or may_have_succeeded(error)
+        # An error response was the last attempt's, which is already counted if there was one.
+        counted = isinstance(error, ApiError) and self._attempts > 0
+        last = not counted and may_have_succeeded(error)
+        error.outcome_unknown = self._ambiguous or not observed or missed or last
 
     def _to_restore_error(self, error: BaseException) -> RestoreError | None:
         if isinstance(error, RestoreError) or not isinstance(error, Exception):
             return None
         if isinstance(error, boto.ClientError):
             return self._from_client_error(error)
-        cls = error_class(error, url=self._url(error), receiving=self._raw is not None)
+        cls = error_class(error, url=self._url(error), receiving=self.raw_response is not None)
         if cls is None:
             return None
+        self._masked(error)
         mask = self._mask
         kind, text = type(error).__name__, mask.text(str(error))
         translated = cls(operation=self.operation, backup_id=self.backup_id)
@@ -317,28 +317,35 @@ class Call:
             if raised_by_handler(error):
                 return None
             if ours is None or raised_resolving_credentials(error):
-                cause = self._to_api_error(error.response, operation)
+                cause = self._to_api_error(error, operation)
                 message = f"could not load credentials: {operation} failed with {cause.code}: {cause.message}"
                 return ConfigurationError(
                     message, operation=ours, backup_id=self.backup_id, retryable=cause.retryable
                 )
-        return self._to_api_error(error.response, ours)
+        return self._to_api_error(error, ours)
 
-    def _to_api_error(self, response: Any, operation: str) -> ApiError:
-        retryable = is_server_error(response) or None
-        masked = self._mask.data(response)
-        return api_error_class(response)(masked, operation, backup_id=self.backup_id, retryable=retryable)
+    def _to_api_error(self, error: boto.ClientError, operation: str) -> ApiError:
+        facts = read_error(error.response)
+        self._masked(error)
+        retryable = facts.is_server_error or None
+        return facts.cls(error.response, operation, backup_id=self.backup_id, retryable=retryable)
 
     def _client_error(self) -> boto.ClientError | None:
         """Return the error of the last attempt, which botocore would have raised in the end."""
         parsed: Any = self._last[0]
         return boto.ClientError(parsed, self.operation or "") if section(parsed, "Error") else None
 
+    def _masked(self, error: BaseException) -> BaseException:
+        """Mask the exception and those that it came from, once; return what becomes the cause."""
+        if self._cause is None:
+            self._cause = self._mask.exception(error, self._handled)
+        return self._cause
+
     @property
     def _mask(self) -> Masker:
         # Not before there is an error, and once: the request of the last attempt is known then.
         if self._masker is None:
-            self._masker = Masker({*secrets_of(self._client, self._request), *self._url_secrets})
+            self._masker = masker_of(self._client, self._request, self._url_secrets)
         return self._masker
 
     def _url(self, error: BaseException) -> str | None:
@@ -347,9 +354,9 @@ class Call:
         return getattr(self._request, "url", None) if sent else None
 
     def _attach_body(self, error: UnexpectedResponseError, mask: Masker) -> None:
-        if self._raw is None:
+        if self.raw_response is None:
             return
-        status, headers, body = self._raw
+        body, headers = self.raw_response.get("body"), self.raw_response.get("headers")
         if isinstance(body, bytes):
             # Four bytes are enough for each character.
             error.body = mask.text(body[: 8 * KEPT].decode(errors="replace"))
@@ -361,7 +368,7 @@ class Call:
             }
             metadata = {
                 "RequestId": lower.get("x-amzn-requestid"),
-                "HTTPStatusCode": status,
+                "HTTPStatusCode": self.raw_response.get("status_code"),
                 "HTTPHeaders": lower,
             }
             error.response = mask.data({"ResponseMetadata": metadata})
@@ -369,67 +376,10 @@ class Call:
 
 def call_in_flight(context: Context) -> bool:
     """Return whether a thread that runs in this context has sent a request whose attempt has not ended."""
-    call = context.get(_current_call)
+    call = context.get(current_call)
     return call is not None and call.in_flight
 
 
 def _request_id(response: object) -> str | None:
     request_id = section(response, "ResponseMetadata").get("RequestId")
     return request_id if isinstance(request_id, str) else None
-
-
-# --- Events of boto3's client ---
-
-
-class _Events(Protocol):
-    def register_first(self, event_name: str, handler: Any, unique_id: Any = None) -> None: ...
-
-    def register_last(self, event_name: str, handler: Any, unique_id: Any = None) -> None: ...
-
-
-def register_handlers(events: _Events) -> None:
-    """Register the handlers that observe what a client sends and receives, given its ``meta.events``."""
-    # First, so that no other handler can end or change an event before it is observed. Not `before-call`,
-    # which also comes once for each call: botocore's Stubber ends that event with its response.
-    for event, handler in {
-        "provide-client-params": _on_start,
-        "before-send": _on_send,
-        "before-parse": _on_raw_response,
-        "response-received": _on_attempt,
-    }.items():
-        events.register_first(f"{event}.cloudhsm-v2", handler, unique_id=f"cloudhsm-restore-{event}")
-
-
-def _on_start(**_: object) -> None:
-    if (call := _current_call.get()) is not None:
-        call.observed = True
-
-
-def _on_send(request: object = None, **_: object) -> None:
-    if (call := _current_call.get()) is not None:
-        call.on_send(request)
-
-
-def _on_raw_response(response_dict: Mapping[str, Any], **_: object) -> None:
-    if (call := _current_call.get()) is not None:
-        call.on_raw_response(response_dict)
-
-
-def _on_attempt(parsed_response: object = None, exception: Exception | None = None, **_: object) -> None:
-    if (call := _current_call.get()) is not None:
-        call.on_attempt(parsed_response, exception)
-
-
-def add_user_agent(events: _Events) -> None:
-    """Add this library's name to the user agent of all that a client sends, so that CloudTrail shows it."""
-    # Not with a Config, which is the user's: given any Config, boto3 drops the timeouts of AWS_DEFAULTS_MODE.
-    # And last, because botocore itself writes the header late.
-    events.register_last(
-        "request-created.cloudhsm-v2", _on_request_created, unique_id="cloudhsm-restore-name"
-    )
-
-
-def _on_request_created(request: Any, **_: object) -> None:
-    agent = request.headers.get("User-Agent") or ""
-    del request.headers["User-Agent"]
-    request.headers["User-Agent"] = f"{agent} cloudhsm-restore/{__version__}".strip()

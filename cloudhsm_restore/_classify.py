@@ -28,7 +28,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from socket import gaierror
-from typing import Final
+from typing import Final, NamedTuple
 
 import botocore.exceptions as boto
 
@@ -75,6 +75,9 @@ _CREDENTIAL_MODULES: Final = ("botocore.credentials", "botocore.signers", "botoc
 _HANDLER_CALLERS: Final = ("botocore.hooks", "botocore._helpers")
 
 
+_CLIENT_ERROR, _SERVER_ERROR = 4, 5  # of an HTTP status, the first digit
+
+
 def _code_key(code: str) -> str:
     return code.removeprefix("CloudHsm").removesuffix("Exception").removesuffix("Error")
 
@@ -87,26 +90,29 @@ _API_ERROR_CLASSES: Final[Mapping[str, type[ApiError]]] = {
 }
 
 
-def api_error_class(response: object) -> type[ApiError]:
-    """Return the class of an error response, by its AWS error code and its HTTP status."""
-    default = InternalFailureError if _status(response) // 100 == 5 else ApiError  # noqa: PLR2004 (5xx)
-    return _API_ERROR_CLASSES.get(_code_key(_code(response)), default)
+class ErrorFacts(NamedTuple):
+    """What an error response shows."""
+
+    cls: type[ApiError]
+    """Our class, by the AWS error code and the HTTP status."""
+    is_rejection: bool
+    """Whether the service did not carry out the request: a 4xx status with an AWS error code."""
+    is_server_error: bool
+    """Whether the HTTP status says that the service, or a proxy, failed."""
 
 
-def is_server_error(response: object) -> bool:
-    """Return whether the HTTP status says that the service, or a proxy, failed."""
-    return _status(response) // 100 == 5  # noqa: PLR2004 (5xx)
-
-
-def is_rejection(response: object) -> bool:
-    """Return whether an error response shows that the service did not carry out the request.
-
-    That is a 4xx status with an AWS error code. Without a code, botocore puts the status in its place.
-    """
-    code = _code(response)
+def read_error(response: object) -> ErrorFacts:
+    """Return what an error response shows. Whatever a server or a test double left out counts as unknown."""
+    code = section(response, "Error").get("Code")
+    code = code if isinstance(code, str) else ""
+    status = str(section(response, "ResponseMetadata").get("HTTPStatusCode"))
+    hundreds = int(status) // 100 if status.isdecimal() else 0
+    is_server_error = hundreds == _SERVER_ERROR
+    cls = _API_ERROR_CLASSES.get(_code_key(code), InternalFailureError if is_server_error else ApiError)
+    # Without a code, botocore puts the status in its place.
     has_code = bool(code) and not code.isdecimal()
-    client_error = _status(response) // 100 == 4  # noqa: PLR2004 (4xx)
-    return has_code and client_error and not issubclass(api_error_class(response), InternalFailureError)
+    is_rejection = has_code and hundreds == _CLIENT_ERROR and not issubclass(cls, InternalFailureError)
+    return ErrorFacts(cls, is_rejection, is_server_error)
 
 
 NOT_SENT: Final = (ConnectError, ConfigurationError, ParameterError)
@@ -116,18 +122,8 @@ NOT_SENT: Final = (ConnectError, ConfigurationError, ParameterError)
 def may_have_succeeded(error: RestoreError) -> bool:
     """Return whether the attempt that ended with this error is ambiguous: it may have been carried out."""
     if isinstance(error, ApiError):
-        return not is_rejection(error.response)
+        return not read_error(error.response).is_rejection
     return not isinstance(error, NOT_SENT)
-
-
-def _code(response: object) -> str:
-    code = section(response, "Error").get("Code")
-    return code if isinstance(code, str) else ""
-
-
-def _status(response: object) -> int:
-    status = section(response, "ResponseMetadata").get("HTTPStatusCode")
-    return int(status) if isinstance(status, int | str) and str(status).isdecimal() else 0
 
 
 def error_class(error: Exception, *, url: str | None, receiving: bool) -> type[RestoreError] | None:

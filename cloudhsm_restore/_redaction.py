@@ -13,6 +13,7 @@ import os
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Final, cast
 from urllib.parse import unquote
 
@@ -21,6 +22,8 @@ KEPT: Final = 4096
 _MASK: Final = "***"
 _MAX_DEPTH: Final = 8
 _MAX_ITEMS: Final = 1000  # A page of DescribeBackups with 50 backups has about 800.
+_PLAIN_TYPES: Final = frozenset({str, int, float, bool, type(None)})
+_MAX_CONTAINERS: Final = 32  # An error response has about 5, in each other or side by side.
 _MAX_CHAIN: Final = 100
 _MIN_LENGTH: Final = 4  # A shorter secret would also mask parts of ordinary words.
 
@@ -79,11 +82,11 @@ def printable(text: str) -> str:
 class Masker:
     """Masks the secrets of one call, in text and in data."""
 
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
-        stripped = {"".join(secret.split()) for secret in secrets}
-        known = {secret for secret in stripped if len(secret) >= _MIN_LENGTH}
-        self._forms: Final = sorted({form for secret in known for form in _forms(secret)}, key=len)
-        self._margin: Final = 6 * len(self._forms[-1]) if self._forms else 0  # "\u002b" is six for one.
+    def __init__(self, secrets: Iterable[str] = (), signature: str = "") -> None:
+        """Take the secrets of a call; the signature of its request is one that no other request has."""
+        forms = _all_forms(frozenset(secrets))
+        self._forms: Final = (signature, *forms) if signature else forms
+        self._margin: Final = 6 * max(map(len, self._forms), default=0)  # "\u002b" is six for one.
 
     def text(self, text: str) -> str:
         """Return at most `KEPT` characters of the text, with each secret replaced."""
@@ -108,14 +111,14 @@ class Masker:
         With ``objects``, values of other types are kept; without, their type name stands in for them, so that
         what an error carries can be pickled.
         """
-        try:
-            shown = repr(value)
-        except Exception:  # noqa: BLE001 (nested too deeply, or an object whose repr raises)
-            shown = "<"
-        # In most responses there is nothing to mask, and "<" is in the repr of other objects.
-        if len(shown) <= KEPT and "<" not in shown and not self._may_have_secrets(shown):
+        if not self._needs_masking(value):
             return value
         return self._data(value, objects, _MAX_DEPTH, [_MAX_ITEMS])
+
+    def _needs_masking(self, value: object) -> bool:
+        # In most responses and exceptions there is nothing to mask. This is the fast way to know.
+        text = _strings_in(value)
+        return text is None or len(text) > KEPT or self._may_have_secrets(text)
 
     def _data(self, value: Any, objects: bool, depth: int, budget: list[int]) -> Any:
         if isinstance(value, str):
@@ -152,6 +155,8 @@ class Masker:
             if id(link) in seen:
                 continue
             seen.add(id(link))
+            if not self._needs_masking([link.args, vars(link), link.__cause__, link.__context__]):
+                continue
             link.args = tuple(self._carried(item, waiting) for item in link.args)
             for name, item in vars(link).items():
                 # The request holds the headers that were sent.
@@ -186,24 +191,21 @@ class Masker:
         for trigger in _TRIGGERS:
             if trigger in lower:
                 return True
-        plain = _plain(text)
-        for form in self._forms:
-            if len(form) > len(text):
-                break
-            if form in text or form in plain:
-                return True
-        return False
+        return self._is_in(text) or (_has_escapes(text) and self._is_in(_plain(text)))
+
+    def _is_in(self, text: str) -> bool:
+        length = len(text)
+        return any(len(form) <= length and form in text for form in self._forms)
 
     def _spans(self, text: str) -> Iterator[tuple[int, int]]:
         for pattern in _PATTERNS:
             for match in pattern.finditer(text):
                 yield match.end(1), match.end()
         yield from self._occurrences(text)
-        plain = _plain(text) if self._forms else ""
-        if any(form in plain for form in self._forms):
+        if _has_escapes(text) and self._is_in(_plain(text)):
             # Only now are the positions in the original text worth their cost.
             places = [*_places(text)]
-            for start, stop in self._occurrences(plain):
+            for start, stop in self._occurrences(_plain(text)):
                 yield places[start][1], places[stop - 1][2]
 
     def _occurrences(self, text: str) -> Iterator[tuple[int, int]]:
@@ -214,22 +216,50 @@ class Masker:
                 start = text.find(form, start + len(form))
 
 
-PATTERNS_ONLY: Final = Masker()
-"""Masks only what the patterns find, for texts that do not belong to a call."""
+def masker_of(client: object, request: object, secrets: Iterable[str]) -> Masker:
+    """Return a masker for the secrets of a call.
 
-
-def secrets_of(client: object, request: object) -> Iterator[str]:
-    """Find the secrets of a call in boto3's client, and in botocore's request of the last attempt."""
-    headers = getattr(request, "headers", None) or {}
-    for name in ("X-Amz-Security-Token", "Authorization"):
-        value = headers.get(name)
-        value = value.decode("latin-1") if isinstance(value, bytes) else value
-        if isinstance(value, str):
-            # Of the Authorization header, the signature or the bearer token.
-            yield value.rpartition(" ")[2].removeprefix("Signature=")
+    Args:
+        client: boto3's client; None while one is being created.
+        request: botocore's request of the last attempt; None if none was sent.
+        secrets: more secrets, from `url_secrets`.
+    """
     credentials = getattr(getattr(client, _SIGNER, None), _CREDENTIALS, None)
-    values = getattr(credentials, "__dict__", {})
-    yield from (values[name] for name in _CREDENTIAL_VALUES if isinstance(values.get(name), str))
+    values: Mapping[str, object] = getattr(credentials, "__dict__", {})
+    known = {value for name in _CREDENTIAL_VALUES if isinstance(value := values.get(name), str)}
+    headers = getattr(request, "headers", None) or {}
+    if "token" not in values:  # Only static credentials still have the token that was sent.
+        known.add(_header(headers, "X-Amz-Security-Token"))
+    # Of this header, the signature or the bearer token.
+    signature = _header(headers, "Authorization").rpartition(" ")[2].removeprefix("Signature=")
+    return Masker(known.union(secrets), signature)
+
+
+def _header(headers: Mapping[str, object], name: str) -> str:
+    value = headers.get(name)
+    value = value.decode("latin-1") if isinstance(value, bytes) else value
+    return value if isinstance(value, str) else ""
+
+
+def _strings_in(value: object) -> str | None:
+    """Return the strings in plain data, joined; None if there is another object, or too much of it."""
+    items: list[Any] = [value]
+    containers = 0
+    for item in items:  # It grows meanwhile.
+        kind = type(item)
+        if kind is dict:
+            items += item
+            items += item.values()
+        elif kind is list or kind is tuple:
+            items += item
+        elif kind in _PLAIN_TYPES:
+            continue
+        else:
+            return None
+        containers += 1
+        if containers > _MAX_CONTAINERS or len(items) > _MAX_ITEMS:
+            return None
+    return "\0".join([item for item in items if type(item) is str])
 
 
 def url_secrets(client: object, endpoint_url: object = None) -> Iterator[str]:
@@ -258,25 +288,31 @@ def _url_secrets(url: str) -> Iterator[str]:
     yield from re.split(r"[/?#@:\[\]\\'\"\s]+", password)
 
 
-def _forms(secret: str) -> Iterator[str]:
-    yield secret
-    raw = secret.encode(errors="replace")
-    yield raw.decode("latin-1")  # The escapes of URLs and of Python's bytes are those of UTF-8.
-    # In base64, what precedes the secret shifts it by 0, 8, or 16 bits. Drop the characters that also depend
-    # on its neighbors.
-    for shift, first in ((0, 0), (1, 2), (2, 3)):
-        encoded = b64encode(b"\0" * shift + raw).decode()
-        form = encoded[first : 8 * (shift + len(raw)) // 6]
-        if len(form) >= 2 * _MIN_LENGTH:
-            yield form
-            yield form.replace("+", "-").replace("/", "_")
+@lru_cache(maxsize=64)
+def _all_forms(secrets: frozenset[str]) -> tuple[str, ...]:
+    """Return the secrets as they are, and in base64; escapes are removed from the text instead."""
+    forms: set[str] = set()
+    for secret in {"".join(secret.split()) for secret in secrets}:
+        if len(secret) < _MIN_LENGTH:
+            continue
+        raw = secret.encode(errors="replace")
+        forms |= {secret, raw.decode("latin-1")}  # The escapes of URLs and of Python's bytes are of UTF-8.
+        # In base64, what precedes the secret shifts it by 0, 8, or 16 bits. Drop the characters that also
+        # depend on its neighbors.
+        for shift, first in ((0, 0), (1, 2), (2, 3)):
+            form = b64encode(bytes(shift) + raw).decode()[first : 8 * (shift + len(raw)) // 6]
+            if len(form) >= 2 * _MIN_LENGTH:
+                forms |= {form, form.replace("+", "-").replace("/", "_")}
+    return tuple(forms)
 
 
 def _plain(text: str) -> str:
     """Return the text without escapes and white space."""
-    if "%" in text or "\\" in text or "&" in text:
-        return _ESCAPES.sub(_unescaped, text)
-    return "".join(text.split())
+    return _ESCAPES.sub(_unescaped, text)
+
+
+def _has_escapes(text: str) -> bool:
+    return "\\" in text or "%" in text or "&" in text or "\n" in text
 
 
 def _unescaped(escape: re.Match[str]) -> str:
@@ -312,3 +348,7 @@ def _stand_in(error: BaseException) -> BaseException:
         )
         return ValueError(f"{type(error).__name__}: {reason}")
     return error
+
+
+PATTERNS_ONLY: Final = Masker()
+"""Masks only what the patterns find, for texts that do not belong to a call."""

@@ -22,7 +22,8 @@ from cloudhsm_restore import (
     RestoreResult,
     WaitTimeoutError,
 )
-from cloudhsm_restore._state_machine import Action, Step, Throttle
+from cloudhsm_restore._backoff import Throttle
+from cloudhsm_restore._state_machine import Action, Step
 from cloudhsm_restore.testing import Fault, LocalCloudHsm
 
 from .clients import config

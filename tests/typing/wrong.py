@@ -40,7 +40,6 @@ def both(service: LocalCloudHsm) -> None:
     RestoreClient(service.boto3_client(), endpoint_url="http://localhost")  # error: the client has an endpoint
     RestoreClient(service.boto3_client(), config=None)  # error: nothing beside a client
     RestoreClient(service.client())  # error: a RestoreClient is no boto3 client
-    AsyncRestoreClient(service.boto3_client())  # error: a client of the other kind [not by mypy without stubs: the base of every client is Any to it] [not by pyright without stubs: botocore's source has __getattr__ on every client] [not by ty without stubs: as pyright]
 
 
 # --- Calls ---
