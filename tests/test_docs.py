@@ -20,7 +20,7 @@ import cloudhsm_restore.testing
 from cloudhsm_restore import AsyncRestoreClient, RestoreClient
 from cloudhsm_restore.testing import LocalCloudHsm, RestoreStubber
 
-from .campaign import table
+from .fault_injection import table
 from .pages import LANGUAGES, PAGES, ROOT, PageError, Run, blocks, environment, fill, tally
 
 
