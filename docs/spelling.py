@@ -1,11 +1,11 @@
 """A Sphinx extension: pages and docstrings use known words, and the project's word for each thing.
 
-Each word has to be in the dictionary, which spells as in the US, or in ``spelling_wordlist.txt``. A phrase of
-`GLOSSARY` has a better one beside it.
+Each word has to be in the dictionary, which spells as in the US, or in ``spelling_wordlist.txt``. The words
+of the glossary's left column are those of ``tests/test_style.py``, which checks the code.
 """
 
 import re
-from collections.abc import Iterator
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +15,9 @@ from spellchecker import SpellChecker
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.util import logging
+
+sys.path.append(str(Path(__file__).parent.parent))
+from tests.test_style import other_words
 
 NOT_PROSE: Final = (
     nodes.literal,
@@ -28,38 +31,6 @@ NOT_PROSE: Final = (
 WORD: Final = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
 TECHNICAL: Final = re.compile(r"\S*(?:[/@_=]|\w\.\w|\w[A-Z]|\d)\S*")  # a path, an address, aName, v1
 
-# One word for one thing, the words being those of AWS, botocore, gRPC, and HTTP.
-GLOSSARY: Final = {
-    re.compile(rf"\b(?:{phrase})\b", re.IGNORECASE): instead
-    for phrase, instead in {
-        r"answer(?:s|ed|ing)?": "response, return",
-        r"tries|(?:a|an|any|each|every|last|first|second|other|one) try|try again": "attempt, retry",
-        r"doubts?|in doubt": "unknown outcome, ambiguous",
-        r"settle[sd]?|settling|finds out": "resolve",
-        r"waited out": "retried with backoff, polled",
-        r"refus(?:e|es|al|als)|(?:is|are|was|were|be|been) refused": "reject (refused is for TCP)",
-        r"(?<!there )(?:is|are|was|were) no(?! (?:longer|more)\b) \w+": "is not a",
-        r"(?:is|are) none of": "expected one of",
-        r"makes? up for|without harm": "idempotent",
-        r"for good|gone": "permanently deleted",
-        r"(?:get|gets|got|getting|bring|brings|brought) (?:\w+ ){0,3}back": "restore",
-        r"in the making": "being created",
-        r"under way": "in flight",
-        r"to order|campaigns?": "fault injection",
-        r"the family|(?:one|single|whole) family": "the exception hierarchy",
-        r"untouched": "propagates unchanged",
-        r"tells?|told|hears?|heard|believes?|believed": "report, return, log",
-        r"nobody|somebody|whoever|anybody": "you, another user, unknown",
-        r"ours|theirs": "the owner and the thing",
-        r"all the same": "anyway, still",
-        r"for one(?=[,.;])": "for example",
-        r"may not": "cannot, is not allowed to",
-        r"mends?|mended|mending": "fix",
-        r"licen[c]es?|licen[c]ed": "license",
-        r"honours?|behaviours?|colours?|organisations?": "US spelling",
-    }.items()
-}
-
 warn = logging.getLogger(__name__).warning
 
 
@@ -68,14 +39,6 @@ def misspelled(prose: str, known: SpellChecker) -> set[str]:
     prose = TECHNICAL.sub(" ", prose.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
     words = {word.removesuffix("'s") for word in WORD.findall(prose)}
     return {word for word in words if len(word) > 1 and known.unknown([word])}
-
-
-def other_words(prose: str) -> Iterator[tuple[str, str]]:
-    """Yield each phrase of a text for which the glossary has another, and that other one."""
-    prose = " ".join(prose.split())
-    for phrase, instead in GLOSSARY.items():
-        for found in phrase.finditer(prose):
-            yield found[0], instead
 
 
 def is_prose(text: nodes.Text) -> bool:
@@ -92,7 +55,7 @@ def check(prose: str, location: object, app: Sphinx) -> None:
     """Warn of each unknown word and of each phrase that the glossary replaces. With -W, the build fails."""
     for word in sorted(misspelled(prose, app.spelling)):
         warn("%r is in neither the dictionary nor docs/spelling_wordlist.txt", word, location=location)
-    for phrase, instead in other_words(prose):
+    for _, phrase, instead in other_words(" ".join(prose.split())):
         warn("instead of %r, the glossary has: %s", phrase, instead, location=location)
 
 
