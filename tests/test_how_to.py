@@ -104,36 +104,6 @@ def test_every_message_of_the_runbook_is_tested() -> None:
     assert sorted(each for term in terms for each in re.findall(r"`([^`]+)`", term)) == sorted(MESSAGES)
 
 
-# --- Unit tests ---
-
-
-def test_the_page_on_unit_tests_is_a_module_that_pytest_runs(tmp_path: Path) -> None:
-    """The blocks of the page, one after the other, are a test module, and its fixtures work as described."""
-    module = tmp_path / "test_page.py"
-    with_fixtures = """
-def test_stub(stub: RestoreStubber) -> None:
-    stub.add_backup()
-    stub.client.restore_backup("backup-a2b3c4d5e6f")
-
-
-def test_service(service: LocalCloudHsm) -> None:
-    backup = service.add_backup(backup_state="PENDING_DELETION")
-    assert undo_deletion(RestoreClient(), backup.backup_id) == f"{backup.backup_id} restored"
-
-
-def test_stub_not_used(stub: RestoreStubber) -> None:
-    stub.add_backup()
-"""
-    page = _blocks("how-to/unit-tests.md", "python")
-    module.write_text("\n\n".join([*page, with_fixtures]), encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(module)]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    tests = sum(block.count("\ndef test_") + block.startswith("def test_") for block in page)
-    # Only the last fails, as its fixture ends.
-    assert f"{tests + 3} passed, 1 error" in run.stdout, run.stdout
-    assert "ERROR at teardown of test_stub_not_used" in run.stdout
-
-
 # --- Permissions ---
 
 
