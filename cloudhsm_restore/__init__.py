@@ -1,11 +1,11 @@
-"""A typed client that gets back AWS CloudHSM backups that are pending deletion, and whose answer is true."""
+"""A typed client that restores AWS CloudHSM backups that are pending deletion, and whose reports are true."""
 
 from typing import TYPE_CHECKING
 
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from ._procedure import RestoreResult
+    from .aio import AsyncRestoreClient
     from .client import RestoreClient
     from .exceptions import (
         AccessDeniedError,
@@ -28,55 +28,36 @@ if TYPE_CHECKING:
         UnexpectedResponseError,
         WaitTimeoutError,
     )
-    from .models import Backup, BackupState, Mode, Tag
+    from .models import Backup, BackupState, Mode, RestoreResult, Tag
 
 __all__ = [
-    "AccessDeniedError",
-    "ApiError",
-    "AuthenticationError",
-    "Backup",
-    "BackupState",
-    "ConfigurationError",
-    "ConnectError",
-    "ConnectionLostError",
-    "InternalFailureError",
+    "AccessDeniedError", "ApiError", "AsyncRestoreClient", "AuthenticationError", "Backup", "BackupState",
+    "ConfigurationError", "ConnectError", "ConnectionLostError", "InternalFailureError",
     "InvalidRequestError",
-    "Mode",
-    "NotRestorableError",
-    "ParameterError",
-    "ResourceNotFoundError",
-    "ResponseTimeoutError",
-    "RestoreClient",
-    "RestoreError",
-    "RestoreResult",
-    "ServiceError",
-    "Tag",
-    "TagError",
-    "ThrottlingError",
-    "TransportError",
-    "UnexpectedResponseError",
-    "WaitTimeoutError",
-    "__version__",
-]
+    "Mode", "NotRestorableError", "ParameterError", "ResourceNotFoundError", "ResponseTimeoutError",
+    "RestoreClient", "RestoreError", "RestoreResult", "ServiceError", "Tag", "TagError", "ThrottlingError",
+    "TransportError", "UnexpectedResponseError", "WaitTimeoutError", "__version__",
+]  # fmt: skip
 
-# Each name is imported when it is first asked for (PEP 562), so that `cloudhsm-restore --help` need not wait
-# for pydantic. What is not in this table is an exception.
+# Each name is imported when it is first used (PEP 562): `cloudhsm-restore --help` does not wait for pydantic,
+# and an application without an event loop does not import asyncio. Names that are not here are exceptions.
 _MODULES = {
+    "AsyncRestoreClient": "aio",
     "Backup": "models",
     "BackupState": "models",
     "Mode": "models",
     "RestoreClient": "client",
-    "RestoreResult": "_procedure",
+    "RestoreResult": "models",
     "Tag": "models",
 }
 
 
-if not TYPE_CHECKING:  # or a type checker would take any name for one that exists
+if not TYPE_CHECKING:  # A type checker would accept any name.
 
     def __getattr__(name: str) -> object:
         from importlib import import_module
 
-        if name in ("client", "exceptions", "models"):
+        if name in ("aio", "client", "exceptions", "models"):
             return import_module(f".{name}", __name__)
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -85,4 +66,4 @@ if not TYPE_CHECKING:  # or a type checker would take any name for one that exis
         return value
 
     def __dir__() -> list[str]:
-        return [*__all__, "client", "exceptions", "models"]
+        return [*__all__, "aio", "client", "exceptions", "models"]

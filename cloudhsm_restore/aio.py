@@ -1,142 +1,89 @@
-"""`AsyncRestoreClient`: the way from a backup ID through aiobotocore to a `Backup` (extra ``async``)."""
+"""The asynchronous client: `RestoreClient` for an event loop, with its calls in threads.
+
+It has no transport of its own, so that its reports are those of `RestoreClient`. What it adds is
+cancellation: a coroutine ends at once, and a thread sends nothing more, but it cannot leave an HTTP request
+that it has sent.
+"""
+# pyright: reportPrivateUsage=false
+# This module is the other half of client.py, and uses what the two share.
 
 import asyncio
-import random
-import time
-from collections.abc import AsyncGenerator, AsyncIterable, Collection, Coroutine, Iterable
-from contextlib import AsyncExitStack, aclosing
+import threading
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
+from concurrent.futures import Future
 from functools import partial
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import Any, ClassVar, Self, TypeVar
 
-from ._arguments import (
-    UntypedClient,
+from ._backoff import Backoff
+from ._threads import CallThreads
+from ._validation import (
+    DEFAULT_MAX_WORKERS,
+    DEFAULT_TIMEOUT,
     check_backup_id,
-    check_client,
-    check_endpoint,
-    check_many,
+    check_batch,
     check_options,
-    check_session,
+    connection_limit,
     describe_requests,
-    pool_size,
 )
-from ._boundary import Call, absent, identify, watch
-from ._procedure import Ask, Exempt, Restore, RestoreResult, Restoring, Step, Throttle, Wait, log_settled
-from .exceptions import RestoreError
-from .models import Backup, BackupState
-
-try:
-    from aiobotocore.session import get_session
-except ImportError as _error:
-    raise ImportError(
-        "AsyncRestoreClient needs aiobotocore and the botocore that it fits: "
-        "pip install 'cloudhsm-restore[async]'",
-        name=_error.name,
-    ) from _error
-
-if TYPE_CHECKING:
-    from aiobotocore.session import AioSession
-    from botocore.config import Config
-    from types_aiobotocore_cloudhsmv2 import CloudHSMV2Client
+from .client import ClientBase, RestoreClient, log_abandoned, log_when_done
+from .exceptions import ClosedClientError, RestoreError
+from .models import Backup, BackupState, RestoreResult
 
 __all__ = ["AsyncRestoreClient"]
 
+T = TypeVar("T")
 
-class AsyncRestoreClient:
-    """`RestoreClient` for asyncio: the same names, results and exceptions, through aiobotocore.
 
-    ``async with AsyncRestoreClient() as client`` finds everything as `RestoreClient` does, and tasks may
-    share it. It belongs to the event loop in which it is first used, until it is closed.
+class AsyncRestoreClient(ClientBase):
+    """`RestoreClient` for asyncio: the same arguments, results, and exceptions.
 
-    A call can be cancelled at any moment, by ``asyncio.timeout`` too, and leaves no task and no connection
-    behind. If RestoreBackup was under way, the log says so in a warning, for its outcome is unknown then.
+    Calls run in threads of this client, at most as many as its connection pool holds. Tasks can share it,
+    also in several event loops.
+
+    A cancelled call, also by ``asyncio.timeout`` or `close`, raises ``CancelledError`` at once. Nothing is
+    sent for it any more. An HTTP request in flight ends in its thread, and a warning in the log has its
+    outcome.
     """
 
-    @overload
-    def __init__(self, client: "CloudHSMV2Client | UntypedClient") -> None: ...
+    _client_class: ClassVar[type[RestoreClient]] = RestoreClient  # Tests set one that waits in virtual time.
 
-    @overload
-    def __init__(
-        self,
-        client: None = None,
-        *,
-        session: "AioSession | None" = None,
-        region_name: str | None = None,
-        endpoint_url: str | None = None,
-        config: "Config | None" = None,
-    ) -> None: ...
-
-    def __init__(
-        self,
-        client: "CloudHSMV2Client | UntypedClient | None" = None,
-        *,
-        session: "AioSession | None" = None,
-        region_name: str | None = None,
-        endpoint_url: str | None = None,
-        config: "Config | None" = None,
-    ) -> None:
-        """Wrap an aiobotocore client, or make one: on entering ``async with``, or else at the first call.
-
-        Args:
-            client: an open aiobotocore ``cloudhsmv2`` client; it stays yours to close. Nothing else may be
-                given with it.
-            session: the aiobotocore session to make a client from; a new one without it.
-            region_name: the AWS Region; without it, the session's.
-            endpoint_url: another endpoint; without it, what the environment or the profile says, or AWS's.
-            config: botocore's ``Config`` or aiobotocore's ``AioConfig``.
-
-        Raises:
-            TypeError: ``client`` was given together with something else, or is no aiobotocore client;
-                ``session`` is no session.
-        """
-        check_session(session, "create_client")
-        self._is_ours = client is None
-        self._client: CloudHSMV2Client | None = None
-        self._opening = asyncio.Lock()
-        self._make = partial(_make_client, session, region_name, endpoint_url, config)
-        if client is not None:
-            self._client = checked = check_client(
-                client, session, region_name, endpoint_url, config, asynchronous=True
-            )
-            if hasattr(checked, "meta"):  # a fake may do without
-                watch(checked.meta.events)
+    def _set_up(self) -> None:
+        self._sync = self._client_class(self._client)
+        self._threads = CallThreads(connection_limit(self._client))
+        self._calls: set[tuple[asyncio.Future[Any], threading.Event]] = set()
+        self._is_closed = False
 
     async def restore_backup(self, backup_id: str) -> Backup:
-        """Ask once for the backup to be restored, as `RestoreClient.restore_backup` does.
+        """Call RestoreBackup once, with boto3's retries, as `RestoreClient.restore_backup` does.
+
+        Permission: ``cloudhsm:RestoreBackup``.
 
         Args:
             backup_id: the ID of the backup, not its ARN.
 
         Returns:
-            The backup as the service describes it now.
+            The backup as the service describes it.
 
         Raises:
-            RestoreError: as for `RestoreClient.restore_backup`, and `ConfigurationError` where no client can
-                be made. Look at ``outcome_unknown``.
+            RestoreError: as for `RestoreClient.restore_backup`. Check ``outcome_unknown``.
         """
         check_backup_id(backup_id, "RestoreBackup")
-        client = await self._open()
-        with Call("RestoreBackup", backup_id) as call:
-            return call.backup(await client.restore_backup(BackupId=backup_id))
+        return await self._run(partial(self._sync.restore_backup, backup_id), restores=backup_id)
 
     async def get_backup(self, backup_id: str) -> Backup:
-        """Look at one backup, in whatever state it is: DescribeBackups with its ID.
+        """Describe one backup, in whatever state it is: DescribeBackups with its ID.
+
+        Permission: ``cloudhsm:DescribeBackups``.
 
         Args:
             backup_id: the ID of the backup, not its ARN.
 
         Raises:
-            ResourceNotFoundError: there is no such backup in this account and region.
+            ResourceNotFoundError: this account and region do not have the backup.
             RestoreError: as for `restore_backup`.
         """
         check_backup_id(backup_id, "DescribeBackups")
-        others = 0
-        async with aclosing(self._described(describe_requests(backup_ids=[backup_id]), backup_id)) as backups:
-            async for backup in backups:
-                if backup.backup_id == backup_id:
-                    return backup
-                others += 1
-        raise absent(backup_id, others)
+        return await self._run(partial(self._sync.get_backup, backup_id))
 
     def describe_backups(
         self,
@@ -147,42 +94,42 @@ class AsyncRestoreClient:
         source_backup_ids: Iterable[str] = (),
         never_expires: bool | None = None,
     ) -> AsyncGenerator[Backup, None]:
-        """List backups with ``async for``, page by page, as `RestoreClient.describe_backups` does.
+        """List backups with ``async for``, as `RestoreClient.describe_backups` does.
+
+        Permission: ``cloudhsm:DescribeBackups``.
 
         Args:
-            states: only backups in these states; as for `RestoreClient.describe_backups`.
+            states: only backups in these states, as for `RestoreClient.describe_backups`.
             cluster_ids: only backups of these clusters.
-            backup_ids: only these backups; one that does not exist is left out.
+            backup_ids: only these backups. One that does not exist is left out.
             source_backup_ids: only copies of these backups.
             never_expires: only backups that are exempt from the retention policy, or only those that are not.
 
         Raises:
-            ParameterError: an argument cannot be used; raised at once.
+            ParameterError: an argument is invalid; raised immediately.
             RestoreError: as for `restore_backup`, while iterating.
         """
-        requests = describe_requests(
-            states=states,
-            cluster_ids=cluster_ids,
-            backup_ids=backup_ids,
-            source_backup_ids=source_backup_ids,
-            never_expires=never_expires,
+        return self._iter_backups(
+            describe_requests(states, cluster_ids, backup_ids, source_backup_ids, never_expires)
         )
-        return self._described(requests, None)
 
     async def ensure_restored(
-        self, backup_id: str, *, never_expires: bool | None = None, timeout: float = 300.0
+        self, backup_id: str, *, never_expires: bool | None = None, timeout: float = DEFAULT_TIMEOUT
     ) -> Backup:
-        """Bring the backup to READY, by the same procedure as `RestoreClient.ensure_restored`.
+        """Restore a backup and return it once it is READY, as `RestoreClient.ensure_restored` does.
+        Idempotent.
 
-        After a cancellation or an ``asyncio.timeout``, calling it again finds out what became of the backup.
+        After a cancellation, call it again to find out the outcome.
+
+        Permissions: ``cloudhsm:RestoreBackup``, ``cloudhsm:DescribeBackups``, and, for ``never_expires``,
+        ``cloudhsm:ModifyBackupAttributes``.
 
         Args:
             backup_id: the ID of the backup, not its ARN.
-            never_expires: True exempts the backup from its cluster's retention policy afterwards, False takes
-                that back, None leaves it.
-            timeout: seconds after which nothing is tried again or waited for. What it takes to know the
-                outcome of the last try still follows, and the exemption; aiobotocore's timeouts end each
-                call. ``asyncio.timeout`` ends that too, but without an answer.
+            never_expires: True exempts the backup from its cluster's retention policy after the restore,
+                False removes the exemption, and None leaves it unchanged.
+            timeout: how long to keep retrying, in seconds, from when a thread is free. ``asyncio.timeout``
+                bounds the call as well, but reports nothing.
 
         Returns:
             The backup, which is READY.
@@ -191,229 +138,155 @@ class AsyncRestoreClient:
             RestoreError: as for `RestoreClient.ensure_restored`.
         """
         check_options(never_expires, timeout)
-        return await self._ensure_restored(backup_id, never_expires, timeout, self._pace())
+        check_backup_id(backup_id, "RestoreBackup")
+        restore = partial(self._sync.ensure_restored, backup_id, never_expires=never_expires, timeout=timeout)
+        return await self._run(restore, restores=backup_id)
 
     def restore_backups(
         self,
         backup_ids: Iterable[str] | AsyncIterable[str],
         *,
         never_expires: bool | None = None,
-        max_workers: int = 8,
-        timeout: float = 300.0,
+        max_workers: int = DEFAULT_MAX_WORKERS,
+        timeout: float = DEFAULT_TIMEOUT,
     ) -> AsyncGenerator[RestoreResult, None]:
-        """`ensure_restored` for many, as `RestoreClient.restore_backups`, with ``async for``.
+        """Call `ensure_restored` for many backups concurrently, as `RestoreClient.restore_backups` does.
 
-        Unlike there, closing the iterator, a cancellation, or an exception in ``backup_ids`` cancels what is
-        in flight. A ``break`` alone closes it only once the event loop gets to it; at once with::
+        A ``break`` closes the iterator only when the event loop gets to it. To close it at once::
 
             async with contextlib.aclosing(client.restore_backups(backup_ids)) as results:
                 async for result in results: ...
 
+        Permissions: as for `ensure_restored`.
+
         Args:
-            backup_ids: IDs of backups, from an iterable or an asynchronous one. They are taken in one task
-                of their own, and no further ahead than ``max_workers``.
+            backup_ids: IDs of backups, from an iterable or an asynchronous one. It is read in one task, and
+                no further ahead than ``max_workers``.
             never_expires: as for `ensure_restored`.
-            max_workers: how many at a time; never more than the client's connection pool holds, which is 10
-                unless ``Config(max_pool_connections=...)`` says otherwise.
-            timeout: seconds for each backup, from when its turn comes.
+            max_workers: how many restores run at the same time, at most as many as the client's connection
+                pool holds: 10 unless ``Config(max_pool_connections=...)`` says otherwise.
+            timeout: seconds for each backup, from when its restore starts.
 
         Raises:
-            ParameterError: an argument other than a single ID cannot be used; raised at once.
-            ConfigurationError: no client can be made; raised while iterating.
+            ParameterError: an argument other than a single ID is invalid; raised immediately.
         """
         check_options(never_expires, timeout)
-        check_many(backup_ids, max_workers, Iterable, AsyncIterable)
-        source = backup_ids if isinstance(backup_ids, AsyncIterable) else iter(backup_ids)
-        return self._restored(source, never_expires, max_workers, timeout)
+        check_batch(backup_ids, max_workers, Iterable, AsyncIterable)
+        workers = min(max_workers, connection_limit(self._client) or max_workers)
+        source = aiter(backup_ids) if isinstance(backup_ids, AsyncIterable) else _iterate(backup_ids)
+        restore = partial(
+            self._sync._restore_one, never_expires=never_expires, timeout=timeout, backoff=Backoff()
+        )
+        return self._iter_results(source, restore, workers)
 
     async def close(self) -> None:
-        """Close the connections of a client that was made here; a client that was given stays as it is.
+        """Cancel the calls of this client, and close the connections unless its boto3 client was passed.
 
-        If it is used again, also in another event loop, a new client is made.
+        Requests in flight end in their threads. A call of a closed client raises an error.
         """
-        if self._is_ours:
-            client, self._client, self._opening = self._client, None, asyncio.Lock()
-            if client is not None:
-                await client.close()
+        self._is_closed = True
+        for call, cancelled in [*self._calls]:
+            loop = call.get_loop()
+            if loop is asyncio.get_running_loop():
+                _cancel(call, cancelled)
+            elif not loop.is_closed():
+                loop.call_soon_threadsafe(_cancel, call, cancelled)
+        self._close_client()
 
     async def __aenter__(self) -> Self:
-        await self._open()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def _open(self) -> "CloudHSMV2Client":
-        if self._client is None:
-            async with self._opening:
-                if self._client is None:
-                    self._client = await self._make()
-        return self._client
+    async def _run(self, function: Callable[[], T], *, restores: str | None = None) -> T:
+        if self._is_closed:
+            raise ClosedClientError("this AsyncRestoreClient is closed", backup_id=restores)
+        cancelled = threading.Event()
+        work: Future[Any] = self._threads.submit(function, cancelled)
+        call: asyncio.Future[T] = asyncio.wrap_future(work)
+        entry = call, cancelled
+        self._calls.add(entry)
+        try:
+            return await call
+        except (asyncio.CancelledError, GeneratorExit):
+            cancelled.set()
+            if restores is not None and not work.cancel():
+                work.add_done_callback(partial(log_when_done, restores))
+            raise
+        finally:
+            self._calls.discard(entry)
 
-    def _pace(self) -> "AsyncPace":
-        return AsyncPace()  # a seam: tests put another clock here
+    async def _iter_backups(self, requests: list[dict[str, Any]]) -> AsyncGenerator[Backup, None]:
+        pages = self._sync._iter_pages(requests)
+        while (page := await self._run(partial(next, pages, None))) is not None:
+            for response in page:
+                yield response.backup
 
-    async def _described(
-        self, requests: list[dict[str, Any]], backup_id: str | None
-    ) -> AsyncGenerator[Backup, None]:
-        client = await self._open()
-        for request in requests:
-            tokens: set[str] = set()
-            while True:
-                with Call("DescribeBackups", backup_id) as call:
-                    page, token = call.page(await client.describe_backups(**request), tokens)
-                for backup in page:
-                    yield backup
-                if token is None:
-                    break
-                request["NextToken"] = token
-
-    async def _ensure_restored(
-        self, backup_id: str, never_expires: bool | None, timeout: float, pace: "AsyncPace"
-    ) -> Backup:
-        check_backup_id(backup_id, "RestoreBackup")
-        run = Restoring(
-            backup_id, never_expires=never_expires, timeout=timeout, now=pace.now(), random=random.random
-        )
-        step = run.first
-        while True:
-            outcome: Backup | RestoreError | None = None
-            await pace.before(step, run.deadline)
-            try:
-                match step:
-                    case Wait():
-                        pass
-                    case Restore():
-                        outcome = await self.restore_backup(backup_id)
-                    case Ask():
-                        outcome = await self.get_backup(backup_id)
-                        log_settled(outcome, step.because)
-                    case Exempt():
-                        outcome = await self._modify_backup_attributes(backup_id, step.never_expires)
-            except RestoreError as error:
-                outcome = error
-            following = run.after(step, outcome, pace.now())
-            if isinstance(following, Backup):
-                return following
-            step = following
-
-    async def _modify_backup_attributes(self, backup_id: str, never_expires: bool) -> Backup:
-        client = await self._open()
-        with Call("ModifyBackupAttributes", backup_id) as call:
-            return call.backup(
-                await client.modify_backup_attributes(BackupId=backup_id, NeverExpires=never_expires)
-            )
-
-    async def _restored(
-        self,
-        backup_ids: Iterable[str] | AsyncIterable[str],
-        never_expires: bool | None,
-        max_workers: int,
-        timeout: float,
+    async def _iter_results(
+        self, source: AsyncIterator[str], restore: Callable[[str], RestoreResult], workers: int
     ) -> AsyncGenerator[RestoreResult, None]:
-        pace = self._pace()
-        room = asyncio.Semaphore(min(max_workers, pool_size(await self._open())))
-        tasks: set[asyncio.Task[RestoreResult | None]] = set()
+        slots = asyncio.Semaphore(workers)
         finished: asyncio.Queue[asyncio.Task[RestoreResult | None]] = asyncio.Queue()
+        pending: dict[asyncio.Task[RestoreResult | None], str | None] = {}
+        is_closing = False
 
-        def begin(work: Coroutine[Any, Any, RestoreResult | None]) -> None:
-            task = asyncio.create_task(work)
-            tasks.add(task)
+        def spawn(task: "asyncio.Task[RestoreResult | None]", backup_id: str | None) -> None:
+            pending[task] = backup_id
             task.add_done_callback(finished.put_nowait)
 
-        async def take() -> None:
-            # In a task of its own, so that a slow source keeps no result back.
-            if isinstance(backup_ids, AsyncIterable):
-                async for backup_id in backup_ids:
-                    await room.acquire()
-                    begin(restore(backup_id))
-            else:
-                for backup_id in backup_ids:
-                    await room.acquire()
-                    begin(restore(backup_id))
+        async def restore_one(backup_id: str) -> RestoreResult:
+            return await self._run(partial(restore, backup_id), restores=backup_id)
 
-        async def restore(backup_id: str) -> RestoreResult:
-            try:
-                backup = await self._ensure_restored(backup_id, never_expires, timeout, pace)
-                return RestoreResult(backup_id, backup)
-            except RestoreError as error:
-                return RestoreResult(backup_id, error=error)
+        async def feed() -> None:
+            # All of it in one task: the source may enter a context, such as a timeout, that belongs to its
+            # task.
+            await slots.acquire()
+            async for backup_id in source:
+                if is_closing:  # The source has swallowed its cancellation.
+                    return
+                spawn(asyncio.create_task(restore_one(backup_id)), backup_id)
+                await slots.acquire()
 
         try:
-            begin(take())
-            while tasks:
+            spawn(asyncio.create_task(feed()), None)
+            while pending:
                 task = await finished.get()
-                tasks.discard(task)
-                result = task.result()  # a bug, a misused Stubber and the source's exception are the caller's
+                # What is not a RestoreError (a bug, an exception of the source) propagates to the caller.
+                result = task.result()
+                del pending[task]
                 if result is not None:
-                    room.release()
+                    slots.release()
                     yield result
         finally:
-            await _end(tasks)
+            is_closing = True
+            await _cancel_and_wait(pending)
 
 
-async def _end(tasks: Collection["asyncio.Task[Any]"]) -> None:
-    """Cancel the tasks and see them end, even if this is cancelled meanwhile."""
+def _cancel(call: "asyncio.Future[Any]", cancelled: threading.Event) -> None:
+    # In this order, or the thread could report first that it was cancelled.
+    call.cancel()
+    cancelled.set()
+
+
+async def _iterate(backup_ids: Iterable[str]) -> AsyncGenerator[str, None]:
+    for backup_id in backup_ids:
+        yield backup_id
+
+
+async def _cancel_and_wait(pending: dict["asyncio.Task[RestoreResult | None]", str | None]) -> None:
+    """Cancel the tasks and wait for them, even if this is cancelled meanwhile."""
     cancelled: asyncio.CancelledError | None = None
-    for task in tasks:
-        task.cancel()
-    while pending := [task for task in tasks if not task.done()]:
+    for task, backup_id in pending.items():
+        if not task.cancel() and backup_id is not None and not task.cancelled():
+            log_abandoned(backup_id, task.exception() or task.result() or RestoreError())
+    while running := [task for task in pending if not task.done()]:
         try:
-            await asyncio.wait(pending)
+            await asyncio.wait(running)
         except asyncio.CancelledError as error:
             cancelled = error
-    for task in tasks:
+    for task in pending:
         if not task.cancelled():
-            task.exception()  # it has been looked at, and asyncio need not complain
+            task.exception()  # Retrieved, so that asyncio does not log that it never was.
     if cancelled is not None:
         raise cancelled
-
-
-class AsyncPace:
-    """`cloudhsm_restore.client.Pace` for tasks, which are cancelled where threads are stopped."""
-
-    def __init__(self) -> None:
-        self._throttle = Throttle()
-
-    def now(self) -> float:
-        """Seconds on a clock that only goes forward."""
-        return time.monotonic()
-
-    async def sleep(self, seconds: float) -> None:
-        """Let time pass."""
-        await asyncio.sleep(seconds)
-
-    async def before(self, step: Step, deadline: float) -> None:
-        """Wait as ``step`` says, or until it may be carried out; not beyond the deadline."""
-        while (seconds := self._throttle.delay(step, self.now(), deadline)) > 0:
-            await self.sleep(seconds)
-            if isinstance(step, Wait):
-                return
-
-
-async def _make_client(
-    session: "AioSession | None",
-    region_name: str | None,
-    endpoint_url: str | None,
-    config: "Config | None",
-) -> "CloudHSMV2Client":
-    with Call(None):
-        async with AsyncExitStack() as opened:
-            client: CloudHSMV2Client = await opened.enter_async_context(
-                (session or get_session()).create_client(
-                    "cloudhsmv2",
-                    region_name=region_name,
-                    endpoint_url=endpoint_url,
-                    config=config,
-                )
-            )
-            check_endpoint(client.meta.endpoint_url)
-            identify(client.meta.events)
-            watch(client.meta.events)
-            opened.pop_all()
-            return client

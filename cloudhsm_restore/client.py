@@ -1,29 +1,36 @@
-"""`RestoreClient`: the way from a backup ID through boto3 to a `Backup`."""
+"""The synchronous client. It calls CloudHSM V2 through boto3 and returns `Backup` models."""
 
+import logging
 import random
 import threading
-import time
-from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, wait
+from functools import partial
 from queue import SimpleQueue
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, overload
 
-from ._arguments import (
-    UntypedClient,
+from ._backoff import Backoff, Stopwatch
+from ._call import Call, Operation, Response, cancellation
+from ._events import add_user_agent, register_handlers
+from ._log import log, state_name
+from ._redaction import url_secrets
+from ._state_machine import Action, RestoreStateMachine, Step
+from ._threads import CallThreads
+from ._validation import (
+    DEFAULT_MAX_WORKERS,
+    DEFAULT_TIMEOUT,
+    AnyClient,
     check_backup_id,
+    check_batch,
     check_client,
-    check_endpoint,
-    check_many,
     check_options,
     check_session,
+    connection_limit,
     describe_requests,
-    pool_size,
+    endpoint_problem,
 )
-from ._boundary import Call, absent, identify, watch
-from ._procedure import Ask, Exempt, Restore, RestoreResult, Restoring, Step, Throttle, Wait, log_settled
-from .exceptions import RestoreError
-from .models import Backup, BackupState
+from .exceptions import ConfigurationError, RestoreError
+from .models import Backup, BackupState, RestoreResult
 
 if TYPE_CHECKING:
     import boto3
@@ -32,16 +39,15 @@ if TYPE_CHECKING:
 
 __all__ = ["RestoreClient"]
 
+_MAX_EMPTY_PAGES = 100
+"""How many pages of DescribeBackups in a row may lack what is looked for. A page has up to 50 backups."""
 
-class RestoreClient:
-    """Gets CloudHSM backups back that are pending deletion, through boto3.
 
-    ``RestoreClient()`` finds credentials, profile, region, endpoint, proxies, retries and timeouts as boto3
-    does. It holds no state of its own, and threads may share it.
-    """
+class ClientBase:
+    """How both clients get their boto3 client."""
 
     @overload
-    def __init__(self, client: "CloudHSMV2Client | UntypedClient") -> None: ...
+    def __init__(self, client: "CloudHSMV2Client | AnyClient") -> None: ...
 
     @overload
     def __init__(
@@ -56,77 +62,92 @@ class RestoreClient:
 
     def __init__(
         self,
-        client: "CloudHSMV2Client | UntypedClient | None" = None,
+        client: "CloudHSMV2Client | AnyClient | None" = None,
         *,
         session: "boto3.Session | None" = None,
         region_name: str | None = None,
         endpoint_url: str | None = None,
         config: "Config | None" = None,
     ) -> None:
-        """Wrap a boto3 client, or make one.
+        """Wrap a boto3 client, or create one.
 
         Args:
-            client: a boto3 ``cloudhsmv2`` client; it stays yours to close. Nothing else may be given with it.
-            session: the session to make a client from; boto3's default session without it.
-            region_name: the AWS Region; without it, the session's.
-            endpoint_url: another endpoint; without it, what the environment or the profile says, or AWS's.
-            config: botocore's ``Config``, for retries, timeouts, proxies and the size of the connection pool.
+            client: a boto3 ``cloudhsmv2`` client, whichever package types it. You close it. No other argument
+                can be passed with it.
+            session: the session to create a client from. Default: boto3's default session.
+            region_name: the AWS Region. Default: the session's.
+            endpoint_url: the endpoint. Default: from the environment or the profile, or AWS's own.
+            config: botocore's ``Config``, for retries, timeouts, proxies, and the size of the connection
+                pool.
 
         Raises:
-            ConfigurationError: no client can be made: no region, an unknown profile, a bad endpoint.
-            TypeError: ``client`` was given together with something else, or is no ``cloudhsmv2`` client;
-                ``session`` is no session.
+            ConfigurationError: no client can be created: no region, an unknown profile, an invalid endpoint.
+            TypeError: ``client`` was passed together with another argument, or is not a ``cloudhsmv2``
+                client; ``session`` is not a session.
         """
-        if client is None:
-            self._client = _make_client(session, region_name, endpoint_url, config)
-        else:
-            self._client = check_client(
-                client, session, region_name, endpoint_url, config, asynchronous=False
-            )
-        self._is_ours = client is None
-        if hasattr(self._client, "meta"):  # a fake may do without
-            watch(self._client.meta.events)
+        try:
+            if client is None:
+                self._client = _create_client(session, region_name, endpoint_url, config)
+            else:
+                self._client = check_client(client, session, region_name, endpoint_url, config)
+        finally:
+            del endpoint_url  # Its password would be among the local variables of a traceback.
+        self._owns_client = client is None
+        # boto3 has read the endpoint and the proxies by now, too.
+        self._url_secrets = frozenset(url_secrets(self._client))
+        self._set_up()
+
+    def _set_up(self) -> None:
+        """Prepare what a client needs besides; called once by the constructor."""
+
+    def _close_client(self) -> None:
+        if self._owns_client:
+            self._client.close()
+
+
+class RestoreClient(ClientBase):
+    """Restores CloudHSM backups that are pending deletion, through boto3.
+
+    ``RestoreClient()`` finds credentials, profile, region, endpoint, proxies, retries, and timeouts as boto3
+    does. It is stateless, and threads can share it.
+    """
 
     def restore_backup(self, backup_id: str) -> Backup:
-        """Ask once for the backup to be restored: one RestoreBackup call, with boto3's own retries.
+        """Call RestoreBackup once, with boto3's retries.
 
-        RestoreBackup takes a backup from PENDING_DELETION back to READY. It is not idempotent: a backup that
-        is READY already is refused with ``InvalidRequestError``. `ensure_restored` makes up for that.
+        RestoreBackup moves a backup from PENDING_DELETION to READY. It is not idempotent: if the backup is
+        already READY, it raises ``InvalidRequestError``. Use `ensure_restored` for an idempotent restore.
+
+        Permission: ``cloudhsm:RestoreBackup``.
 
         Args:
             backup_id: the ID of the backup, not its ARN.
 
         Returns:
-            The backup as the service describes it now.
+            The backup as the service describes it.
 
         Raises:
-            ParameterError: ``backup_id`` cannot be the ID of a backup.
-            ConfigurationError: there are no usable credentials, or endpoint or config cannot be used.
-            TransportError: no usable answer came.
-            UnexpectedResponseError: an answer came that is no such response.
-            ApiError: the service refused. Look at ``outcome_unknown`` on this and all the others.
+            ParameterError: ``backup_id`` is invalid.
+            ConfigurationError: there are no usable credentials, or the endpoint or config cannot be used.
+            TransportError: no usable response was received.
+            UnexpectedResponseError: the response cannot be used.
+            ApiError: the service returned an error. Check ``outcome_unknown`` on all of them.
         """
-        check_backup_id(backup_id, "RestoreBackup")
-        with Call("RestoreBackup", backup_id) as call:
-            return call.backup(self._client.restore_backup(BackupId=backup_id))
+        return self._restore_backup(backup_id).backup
 
     def get_backup(self, backup_id: str) -> Backup:
-        """Look at one backup, in whatever state it is: DescribeBackups with its ID.
+        """Describe one backup, in whatever state it is: DescribeBackups with its ID.
+
+        Permission: ``cloudhsm:DescribeBackups``.
 
         Args:
             backup_id: the ID of the backup, not its ARN.
 
         Raises:
-            ResourceNotFoundError: there is no such backup in this account and region.
+            ResourceNotFoundError: this account and region do not have the backup.
             RestoreError: as for `restore_backup`.
         """
-        check_backup_id(backup_id, "DescribeBackups")
-        others = 0
-        for backup in self._described(describe_requests(backup_ids=[backup_id]), backup_id):
-            if backup.backup_id == backup_id:
-                return backup
-            others += 1
-        raise absent(backup_id, others)
+        return self._describe_backup(backup_id).backup
 
     def describe_backups(
         self,
@@ -137,255 +158,321 @@ class RestoreClient:
         source_backup_ids: Iterable[str] = (),
         never_expires: bool | None = None,
     ) -> Generator[Backup, None, None]:
-        """List backups, page by page and only as far as you iterate. A filter that is empty is not applied.
+        """List backups. Pages are fetched as you iterate, and empty filters are ignored.
 
-        With several states there is one chain of DescribeBackups calls for each, because the live service
-        honours one state per call; a backup whose state changes meanwhile can come twice or not at all.
+        The service honors only one state per request, so each state is listed separately; a backup whose
+        state changes during the listing may appear twice or not at all.
+
+        Permission: ``cloudhsm:DescribeBackups``.
 
         Args:
-            states: only backups in these states. A string that is no known state is refused, for it would
-                find nothing; a state that AWS added later is given as ``BackupState("...")``.
+            states: only backups in these states. An unknown string raises ``ParameterError``, because it
+                would match nothing; for a state that AWS added later, pass ``BackupState("...")``.
             cluster_ids: only backups of these clusters.
-            backup_ids: only these backups; one that does not exist is left out.
+            backup_ids: only these backups. One that does not exist is left out.
             source_backup_ids: only copies of these backups.
             never_expires: only backups that are exempt from the retention policy, or only those that are not.
 
         Raises:
-            ParameterError: an argument cannot be used; raised at once.
+            ParameterError: an argument is invalid; raised immediately.
             RestoreError: as for `restore_backup`, while iterating.
         """
-        requests = describe_requests(
-            states=states,
-            cluster_ids=cluster_ids,
-            backup_ids=backup_ids,
-            source_backup_ids=source_backup_ids,
-            never_expires=never_expires,
+        pages = self._iter_pages(
+            describe_requests(states, cluster_ids, backup_ids, source_backup_ids, never_expires)
         )
-        return self._described(requests, None)
+        return (response.backup for page in pages for response in page)
 
     def ensure_restored(
-        self, backup_id: str, *, never_expires: bool | None = None, timeout: float = 300.0
+        self, backup_id: str, *, never_expires: bool | None = None, timeout: float = DEFAULT_TIMEOUT
     ) -> Backup:
-        """Bring the backup to READY, however often this is called and whatever is lost on the way.
+        """Restore a backup and return it once it is READY. Idempotent.
 
-        One RestoreBackup call where all goes well. Only an answer that leaves a doubt is settled by
-        DescribeBackups; throttling, doubt and CREATE_IN_PROGRESS are waited out with full-jitter backoff.
+        Usually makes a single RestoreBackup call. If its outcome is unknown, or if it is rejected as invalid,
+        DescribeBackups resolves it. Throttling, unknown outcomes, and CREATE_IN_PROGRESS are retried or
+        polled with exponential backoff and full jitter, until ``timeout``. Each wait is logged before it
+        begins.
+
+        Permissions: ``cloudhsm:RestoreBackup``, ``cloudhsm:DescribeBackups``, and, for ``never_expires``,
+        ``cloudhsm:ModifyBackupAttributes``.
 
         Args:
             backup_id: the ID of the backup, not its ARN.
-            never_expires: True exempts the backup from its cluster's retention policy afterwards, False takes
-                that back, None leaves it. A restored backup that is older than the policy is purged again
-                unless it is exempt (AWS CloudHSM user guide, "Configure backup retention").
-            timeout: seconds after which nothing is tried again or waited for. What it takes to know the
-                outcome of the last try still follows, and the exemption; boto3's timeouts end each call.
+            never_expires: True exempts the backup from its cluster's retention policy after the restore,
+                False removes the exemption, and None leaves it unchanged. The policy deletes a restored
+                backup again that is older than it allows, unless it is exempt (AWS CloudHSM user guide,
+                "Configure backup retention").
+            timeout: how long to keep retrying, in seconds. After it, only the DescribeBackups call is sent
+                that resolves the last attempt. A call in flight is bounded by boto3's timeouts, which count
+                from read to read: boto3 cannot bound a server that sends one byte a second.
 
         Returns:
-            The backup, which is READY. How long it had left is in the one from before, see
-            `Backup.time_left`.
+            The backup, which is READY.
 
         Raises:
-            NotRestorableError: it is DELETED or in a state that nobody knows.
-            ResourceNotFoundError: there is no such backup in this account and region.
-            WaitTimeoutError: not READY in time; ``backup`` holds what was last seen.
-            AccessDeniedError, AuthenticationError, ConfigurationError, ParameterError, ConnectError: at once;
-                the first two also where DescribeBackups is refused, and then ``outcome_unknown`` is true.
-            RestoreError: any other. Where ``outcome_unknown`` is true, the doubt could not be settled. Where
-                ``error.backup`` is READY, only the exemption from the retention policy failed.
+            NotRestorableError: the backup is DELETED or in an unknown state.
+            ResourceNotFoundError: this account and region do not have the backup.
+            WaitTimeoutError: the backup was not READY before ``timeout``; ``backup`` holds the last known
+                state.
+            AccessDeniedError, AuthenticationError, ConfigurationError, ParameterError, ConnectError: raised
+                immediately, without retries; the first two have ``outcome_unknown`` set if DescribeBackups
+                was the call that failed.
+            RestoreError: any other failure. If ``outcome_unknown`` is true, the outcome could not be
+                resolved. If ``error.backup`` is READY, only the exemption from the retention policy failed.
         """
         check_options(never_expires, timeout)
-        return self._ensure_restored(backup_id, never_expires, timeout, self._pace())
+        return self._ensure_restored(backup_id, never_expires, timeout, Backoff()).unwrap()
 
     def restore_backups(
         self,
         backup_ids: Iterable[str],
         *,
         never_expires: bool | None = None,
-        max_workers: int = 8,
-        timeout: float = 300.0,
+        max_workers: int = DEFAULT_MAX_WORKERS,
+        timeout: float = DEFAULT_TIMEOUT,
     ) -> Generator[RestoreResult, None, None]:
-        """`ensure_restored` for many, concurrently; results come in the order in which they finish.
+        """Call `ensure_restored` for many backups concurrently, and yield a result for each as it completes.
 
-        Nothing happens until you iterate::
+        Restores start when you iterate::
 
             for result in client.restore_backups(backup_ids):
                 print(result.backup_id, "restored" if result.ok else result.error)
 
-        Takes an iterable of any length, a generator too, and holds only what is in flight. Every ID gets
-        exactly one result, a bad or repeated one too. When the service throttles one, all of them slow down.
-        Closing the iterator (``contextlib.closing`` does it), an interrupt, or an exception in ``backup_ids``
-        ends it: nothing new is begun, what is in flight is waited for, and no thread stays behind.
+        ``backup_ids`` can be an iterable of any length, including a generator; only restores in flight are
+        held in memory. Every ID yields exactly one result, including invalid and repeated IDs. When one
+        restore is throttled, all of them back off. Closing the iterator (for example with
+        ``contextlib.closing``), an interrupt, or an exception in ``backup_ids`` wakes the restores that wait,
+        sends nothing new, and waits for the HTTP requests in flight; the log has the outcome of each backup
+        whose result was not yielded.
+
+        Permissions: as for `ensure_restored`.
 
         Args:
-            backup_ids: IDs of backups. They are taken in the calling thread, while you iterate: results wait
-                while this iterable lets you wait.
+            backup_ids: IDs of backups. The iterable is read in the calling thread, while you iterate.
             never_expires: as for `ensure_restored`.
-            max_workers: how many at a time; never more than the client's connection pool holds, which is 10
-                unless ``Config(max_pool_connections=...)`` says otherwise.
-            timeout: seconds for each backup, from when its turn comes.
+            max_workers: how many restores run at the same time, at most as many as the client's connection
+                pool holds: 10 unless ``Config(max_pool_connections=...)`` says otherwise.
+            timeout: seconds for each backup, from when its restore starts.
 
         Raises:
-            ParameterError: an argument other than a single ID cannot be used; raised at once.
+            ParameterError: an argument other than a single ID is invalid; raised immediately.
         """
         check_options(never_expires, timeout)
-        check_many(backup_ids, max_workers, Iterable)
-        workers = min(max_workers, pool_size(self._client))
-        return self._restored(iter(backup_ids), never_expires, workers, timeout)
+        check_batch(backup_ids, max_workers, Iterable)
+        workers = min(max_workers, connection_limit(self._client) or max_workers)
+        return self._iter_results(iter(backup_ids), never_expires, workers, timeout)
 
     def close(self) -> None:
-        """Close the connections of a client that was made here; a client that was given stays as it is."""
-        if self._is_ours:
-            self._client.close()
+        """Close the connections of a client that was created here. A client that was passed stays open."""
+        self._close_client()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _pace(self) -> "Pace":
-        return Pace()  # a seam: tests put another clock here
+    def _set_up(self) -> None:
+        if hasattr(self._client, "meta"):  # Test doubles may have no `meta`.
+            register_handlers(self._client.meta.events)
 
-    def _described(
-        self, requests: list[dict[str, Any]], backup_id: str | None
-    ) -> Generator[Backup, None, None]:
-        for request in requests:
-            tokens: set[str] = set()
-            while True:
-                with Call("DescribeBackups", backup_id) as call:
-                    page, token = call.page(self._client.describe_backups(**request), tokens)
-                yield from page
-                if token is None:
-                    break
-                request["NextToken"] = token
+    def _sleep(self, seconds: float, cancelled: threading.Event) -> None:
+        """Wait, or return as soon as ``cancelled`` is set. Tests override this to wait in virtual time."""
+        cancelled.wait(seconds)
 
-    def _ensure_restored(
-        self, backup_id: str, never_expires: bool | None, timeout: float, pace: "Pace"
-    ) -> Backup:
+    def _call(self, operation: Operation, backup_id: str | None) -> Call:
+        return Call(operation, backup_id, self._client, self._url_secrets)
+
+    def _restore_backup(self, backup_id: str) -> Response:
         check_backup_id(backup_id, "RestoreBackup")
-        run = Restoring(
-            backup_id, never_expires=never_expires, timeout=timeout, now=pace.now(), random=random.random
-        )
-        step = run.first
-        while True:
-            outcome: Backup | RestoreError | None = None
-            pace.before(step, run.deadline)
-            try:
-                match step:
-                    case Wait():
-                        pass
-                    case Restore():
-                        outcome = self.restore_backup(backup_id)
-                    case Ask():
-                        outcome = self.get_backup(backup_id)
-                        log_settled(outcome, step.because)
-                    case Exempt():
-                        outcome = self._modify_backup_attributes(backup_id, step.never_expires)
-            except RestoreError as error:
-                outcome = error
-            following = run.after(step, outcome, pace.now())
-            if isinstance(following, Backup):
-                return following
-            step = following
+        with self._call("RestoreBackup", backup_id) as call:
+            return call.parse_backup(self._client.restore_backup(BackupId=backup_id))
 
-    def _modify_backup_attributes(self, backup_id: str, never_expires: bool) -> Backup:
-        with Call("ModifyBackupAttributes", backup_id) as call:
-            return call.backup(
+    def _describe_backup(self, backup_id: str, time_left: Callable[[], float] = lambda: 1.0) -> Response:
+        """Find one backup; give up between two pages when no time is left."""
+        check_backup_id(backup_id, "DescribeBackups")
+        others = 0
+        call = self._call("DescribeBackups", backup_id)
+        for page in self._iter_pages([{"Filters": {"backupIds": [backup_id]}}], backup_id, time_left):
+            for response in page:
+                if response.backup.backup_id == backup_id:
+                    return response
+            others += len(page)
+        raise call.not_described(others)
+
+    def _set_never_expires(self, backup_id: str, never_expires: bool) -> Response:
+        with self._call("ModifyBackupAttributes", backup_id) as call:
+            return call.parse_backup(
                 self._client.modify_backup_attributes(BackupId=backup_id, NeverExpires=never_expires)
             )
 
-    def _restored(
+    def _iter_pages(
+        self,
+        requests: list[dict[str, Any]],
+        backup_id: str | None = None,
+        time_left: Callable[[], float] = lambda: 1.0,
+    ) -> Generator[list[Response], None, None]:
+        for request in requests:
+            tokens: set[str] = set()
+            fruitless = 0
+            while True:
+                with self._call("DescribeBackups", backup_id) as call:
+                    page, token = call.parse_page(self._client.describe_backups(**request), tokens)
+                yield page
+                if token is None:
+                    break
+                # A list that never ends has a new token each time. If one backup is looked for, no page with
+                # it was enough; else a page with backups is progress, and the caller can stop.
+                fruitless = fruitless + 1 if backup_id or not page else 0
+                if fruitless >= _MAX_EMPTY_PAGES or time_left() <= 0:
+                    raise call.endless(fruitless)
+                request["NextToken"] = token
+
+    def _ensure_restored(
+        self, backup_id: str, never_expires: bool | None, timeout: float, backoff: Backoff
+    ) -> RestoreResult:
+        check_backup_id(backup_id, "RestoreBackup")
+        cancelled = cancellation.get() or threading.Event()
+        stopwatch = Stopwatch()
+        machine = RestoreStateMachine(
+            backup_id, never_expires=never_expires, timeout=timeout, now=stopwatch.now(), random=random.random
+        )
+        step: Step | RestoreResult = machine.first
+        while not isinstance(step, RestoreResult):
+            time_left = partial(stopwatch.time_left, machine.deadline)
+            for seconds in backoff.throttle.delays(step, backoff.clock.now, time_left):
+                _log_wait(backup_id, step, machine.attempts + 1, seconds, time_left())
+                ends = [(clock, clock.now() + seconds) for clock in (stopwatch, backoff.clock)]
+                self._sleep(seconds, cancelled)
+                if cancelled.is_set():
+                    break
+                for clock, end in ends:
+                    clock.advance_to(end)
+                if time_left() <= 0 and not step.resolves:
+                    raise machine.timed_out()
+            if cancelled.is_set():
+                raise machine.cancelled()
+            try:
+                match step.action:
+                    case Action.RESTORE:
+                        outcome: Response | RestoreError = self._restore_backup(backup_id)
+                    case Action.DESCRIBE:
+                        outcome = self._describe_backup(backup_id, time_left)
+                    case Action.EXEMPT:
+                        outcome = self._set_never_expires(backup_id, bool(never_expires))
+            except RestoreError as error:
+                outcome = error
+            step = machine.advance(step, outcome, stopwatch.now())
+        return step
+
+    def _restore_one(
+        self, backup_id: str, never_expires: bool | None, timeout: float, backoff: Backoff
+    ) -> RestoreResult:
+        try:
+            return self._ensure_restored(backup_id, never_expires, timeout, backoff)
+        except RestoreError as error:
+            return RestoreResult(backup_id, error=error)
+
+    def _iter_results(
         self, backup_ids: Iterator[str], never_expires: bool | None, workers: int, timeout: float
     ) -> Generator[RestoreResult, None, None]:
-        pace = self._pace()
-        finished: SimpleQueue[RestoreResult | BaseException] = SimpleQueue()
+        backoff, threads, cancelled = Backoff(), CallThreads(workers), threading.Event()
+        finished: SimpleQueue[Future[RestoreResult]] = SimpleQueue()
+        pending: dict[Future[RestoreResult], str] = {}
 
-        def work(backup_id: str) -> None:
-            try:
-                backup = self._ensure_restored(backup_id, never_expires, timeout, pace)
-                finished.put(RestoreResult(backup_id, backup))
-            except RestoreError as error:
-                finished.put(RestoreResult(backup_id, error=error))
-            except BaseException as error:  # noqa: BLE001  (a bug or a misused Stubber belongs to the caller)
-                finished.put(error)
+        def next_result() -> RestoreResult:
+            future = finished.get()
+            # What is not a RestoreError (a bug, a misused Stubber) propagates to the caller.
+            result = result_of(future, pending[future])
+            # Last, so that an interrupt before it leaves the result for the log.
+            del pending[future]
+            return result
 
-        in_flight = 0
-        with ThreadPoolExecutor(workers, thread_name_prefix="cloudhsm-restore") as pool:
-            try:
-                for backup_id in backup_ids:
-                    pool.submit(work, backup_id)
-                    in_flight += 1
-                    while in_flight >= 2 * workers or not finished.empty():
-                        in_flight -= 1
-                        yield _result(finished.get())
-                while in_flight:
-                    in_flight -= 1
-                    yield _result(finished.get())
-            finally:
-                pace.stop()
-                pool.shutdown(cancel_futures=True)
-
-
-def _result(finished: RestoreResult | BaseException) -> RestoreResult:
-    if isinstance(finished, RestoreResult):
-        return finished
-    raise finished
+        try:
+            for backup_id in backup_ids:
+                restore = partial(self._restore_one, backup_id, never_expires, timeout, backoff)
+                future = threads.submit(restore, cancelled)
+                pending[future] = backup_id
+                future.add_done_callback(finished.put)
+                # As many again wait in the queue, so that no worker is idle while the caller handles a
+                # result.
+                while len(pending) >= 2 * workers or not finished.empty():
+                    yield next_result()
+            while pending:
+                yield next_result()
+        finally:
+            cancelled.set()
+            for future, backup_id in pending.items():
+                if not future.cancel():
+                    future.add_done_callback(partial(log_when_done, backup_id))
+            if not threads.is_current():
+                wait(pending)
 
 
-class _StoppedError(Exception):
-    """Nobody waits for this restore any more."""
+def _log_wait(backup_id: str, step: Step, attempt: int, seconds: float, time_left: float) -> None:
+    cause = step.cause or "another restore was throttled"
+    log(
+        logging.INFO,
+        f"{cause}; attempt {attempt} ({step.action.value}) in {seconds:.1f} s, {time_left:.0f} s left",
+        operation="RestoreBackup",
+        backup_id=backup_id,
+        attempt=attempt,
+        wait_cause=cause,
+        wait_seconds=seconds,
+        time_left=time_left,
+    )
 
 
-class Pace:
-    """Time, as the restores that share a pace see it."""
-
-    def __init__(self) -> None:
-        self._stopped = threading.Event()
-        self._throttle = Throttle()
-
-    def now(self) -> float:
-        """Seconds on a clock that only goes forward."""
-        return time.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        """Let time pass; raises once the pace is stopped."""
-        if self._stopped.wait(seconds):
-            raise _StoppedError
-
-    def before(self, step: Step, deadline: float) -> None:
-        """Wait as ``step`` says, or until it may be carried out; not beyond the deadline."""
-        while (seconds := self._throttle.delay(step, self.now(), deadline)) > 0:
-            self.sleep(seconds)
-            if isinstance(step, Wait):
-                return
-        if self._stopped.is_set():
-            raise _StoppedError
-
-    def stop(self) -> None:
-        """Wake all sleepers and let none go on."""
-        self._stopped.set()
+def result_of(future: "Future[RestoreResult]", backup_id: str) -> RestoreResult:
+    """Return the result of a restore; if no thread could run it, that is its error."""
+    error = future.exception()
+    return RestoreResult(backup_id, error=error) if isinstance(error, RestoreError) else future.result()
 
 
-def _make_client(
+def log_when_done(backup_id: str, future: "Future[RestoreResult] | Future[Backup]") -> None:
+    """Log what became of a restore whose result is not returned: the log is where the caller finds it."""
+    if not future.cancelled():  # If it was, nothing was sent.
+        log_abandoned(backup_id, future.exception() or future.result())
+
+
+def log_abandoned(backup_id: str, outcome: RestoreResult | Backup | BaseException) -> None:
+    """Log the outcome of a restore that was not returned."""
+    if isinstance(outcome, RestoreResult):
+        outcome = outcome.backup or outcome.error or RestoreError()
+    backup = outcome if isinstance(outcome, Backup) else getattr(outcome, "backup", None)
+    error = None if isinstance(outcome, Backup) else outcome
+    became = "restored" if backup is not None and backup.backup_state == BackupState.READY else "not_restored"
+    if getattr(error, "outcome_unknown", error is not None):
+        became = "unknown"
+    reason = f" ({error.args[0]})" if error is not None and error.args else ""
+    log(
+        logging.WARNING,
+        f"cancelled; {became.replace('_', ' ')}{reason}",
+        operation="RestoreBackup",
+        backup_id=backup_id,
+        outcome=became,
+        error=error,
+        backup=backup,
+        backup_state=state_name(backup.backup_state) if backup is not None else None,
+    )
+
+
+def _create_client(
     session: "boto3.Session | None",
     region_name: str | None,
     endpoint_url: str | None,
     config: "Config | None",
 ) -> "CloudHSMV2Client":
-    check_session(session, "client")
-    with Call(None):
+    check_session(session)
+    with Call(None, url_secrets=frozenset(url_secrets(None, endpoint_url))):
         import boto3
 
-        client: CloudHSMV2Client = (session or boto3).client(
-            "cloudhsmv2",
-            region_name=region_name,
-            endpoint_url=endpoint_url,
-            config=config,
-        )
-        check_endpoint(client.meta.endpoint_url)
-        identify(client.meta.events)
+        try:
+            client: CloudHSMV2Client = (session or boto3).client(
+                "cloudhsmv2", region_name=region_name, endpoint_url=endpoint_url, config=config
+            )
+        finally:
+            del endpoint_url  # Its password would be among the local variables of a traceback.
+        if problem := endpoint_problem(client.meta.endpoint_url):
+            raise ConfigurationError(problem)
+        add_user_agent(client.meta.events)
         return client

@@ -1,16 +1,16 @@
-"""The one family of exceptions that this library raises.
+"""The exceptions that this library raises.
 
     RestoreError
-    ├── ConfigurationError              region, profile, credentials, endpoint or config unusable
-    ├── ParameterError                  (also ValueError) an argument of this call is unusable
-    ├── TransportError                  no usable answer
-    │   ├── ConnectError                (also ConnectionError) no connection could be made
-    │   ├── ConnectionLostError         (also ConnectionError) it ended before an answer came
-    │   └── ResponseTimeoutError        (also TimeoutError) no answer in time
-    ├── UnexpectedResponseError         an answer that is no such response
+    ├── ConfigurationError              region, profile, credentials, endpoint, or config cannot be used
+    ├── ParameterError                  (also ValueError) an argument of this call is invalid
+    ├── TransportError                  no usable response was received
+    │   ├── ConnectError                (also ConnectionError) no connection was established
+    │   ├── ConnectionLostError         (also ConnectionError) the connection ended before a response came
+    │   └── ResponseTimeoutError        (also TimeoutError) no response in time
+    ├── UnexpectedResponseError         the response cannot be used
     ├── NotRestorableError              the backup is in a state that cannot be restored
     ├── WaitTimeoutError                (also TimeoutError) not READY in time
-    └── ApiError                        (also botocore's ClientError) the service answered with an error
+    └── ApiError                        (also botocore's ClientError) the service returned an error
         ├── AccessDeniedError
         ├── InternalFailureError
         ├── InvalidRequestError
@@ -20,68 +20,63 @@
         ├── AuthenticationError
         └── ThrottlingError
 
-`outcome_unknown` is the question that matters after a failed restore: may it have worked all the same?
+After a failed restore, check `RestoreError.outcome_unknown` first: the backup may have been restored anyway.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypedDict, Unpack
 
 from botocore.exceptions import ClientError
+
+from ._redaction import printable
 
 if TYPE_CHECKING:
     from .models import Backup
 
 __all__ = [
-    "AccessDeniedError",
-    "ApiError",
-    "AuthenticationError",
-    "ConfigurationError",
-    "ConnectError",
-    "ConnectionLostError",
-    "InternalFailureError",
-    "InvalidRequestError",
-    "NotRestorableError",
-    "ParameterError",
-    "ResourceNotFoundError",
-    "ResponseTimeoutError",
-    "RestoreError",
-    "ServiceError",
-    "TagError",
-    "ThrottlingError",
-    "TransportError",
-    "UnexpectedResponseError",
-    "WaitTimeoutError",
-]
+    "AccessDeniedError", "ApiError", "AuthenticationError", "ConfigurationError", "ConnectError",
+    "ConnectionLostError", "InternalFailureError", "InvalidRequestError", "NotRestorableError",
+    "ParameterError", "ResourceNotFoundError", "ResponseTimeoutError", "RestoreError", "ServiceError",
+    "TagError", "ThrottlingError", "TransportError", "UnexpectedResponseError", "WaitTimeoutError",
+]  # fmt: skip
 
 
-def one_line(text: str) -> str:
-    """The text in one line that can be printed: JSON can hold half a character, which cannot."""
-    return " ".join(text.split()).encode(errors="replace").decode()
+class Details(TypedDict, total=False):
+    """The keywords of `RestoreError`, which every exception of this module accepts."""
+
+    operation: str | None
+    backup_id: str | None
+    retryable: bool | None
+    outcome_unknown: bool
+    backup: "Backup | None"
 
 
 class RestoreError(Exception):
-    """Any failure of this library's calls. ``str()`` is one line: what happened, to which backup, what to do.
+    """Any failed call of this library.
 
-    boto3's own exception is the ``__cause__``, where there is one.
+    ``str()`` is one printable line: what happened, to which backup, and what to do. If boto3 raised an
+    exception, it is the ``__cause__``.
     """
 
     retryable: bool = False
-    """Whether the same call may work if it is tried again."""
+    """Whether the same call may succeed if it is retried."""
     advice: ClassVar[str] = ""
-    """What to do now, in one sentence that ends the message."""
+    """What to do now. The message ends with this sentence."""
 
     operation: str | None
-    """The AWS operation that failed, such as ``"RestoreBackup"``; None while a client was being made."""
+    """The AWS operation that failed, such as ``"RestoreBackup"``; None while a client was being created."""
     backup_id: str | None
-    """The ID of the backup that the call was about, or None where it was about none or many."""
+    """The ID of the backup that the call was about; None if it was about none or about several."""
     outcome_unknown: bool
     """Whether the backup may have been restored although the call failed.
 
-    True as soon as any try within the call was left in doubt: connection lost, no answer in time, an
-    unexpected response, an internal failure or another HTTP 5xx. Always false for calls that only read.
+    True if any attempt within the call was ambiguous: the connection was lost, the response timed out or
+    could not be used, the service returned HTTP 5xx or an error without an AWS error code, or the attempt
+    could not be observed. Always False for read-only calls. If ``backup`` is READY, it is the change of
+    ``never_expires`` whose outcome is unknown.
     """
     backup: "Backup | None"
-    """The backup as it was last seen within the call, or None where it was not seen."""
+    """The backup in its last known state within the call, or None if no response described it."""
 
     def __init__(
         self,
@@ -103,26 +98,27 @@ class RestoreError(Exception):
 
     def __str__(self) -> str:
         subject = f"{self.operation or ''} {self.backup_id or ''}".strip()
+        message = str(*self.args[:1]).strip().rstrip(".") or type(self).__name__
+        line = f"{subject}: {message}." if subject else f"{message}."
+        return printable(f"{line} {self._outcome()} {self._advice()}")
+
+    def _outcome(self) -> str:
         state = self.backup.backup_state if self.backup is not None else None
         if self.outcome_unknown and state == "DELETED":
-            outcome = "This call may have restored it, and it was deleted for good since."
-        elif self.outcome_unknown:
-            outcome = "The backup may have been restored all the same; ensure_restored() finds out."
-        elif state == "READY":
-            outcome = "The backup is restored (READY)."
-        elif self.operation == "RestoreBackup":
-            outcome = "This call did not restore it."
-        else:
-            outcome = ""
-        what = str(*self.args[:1]).strip().rstrip(".") or type(self).__name__
-        line = f"{subject}: {what}." if subject else f"{what}."
-        return one_line(f"{line} {outcome} {self._advised()}")
+            return "This call may have restored the backup, but it has been permanently deleted since."
+        if self.outcome_unknown and state == "READY":
+            return "The backup is READY, but the outcome of changing never_expires is unknown."
+        if self.outcome_unknown:
+            return "The backup may have been restored anyway. Call ensure_restored() to find out."
+        if state == "READY":
+            return "The backup is restored (READY)."
+        return "This call did not restore it." if self.operation == "RestoreBackup" else ""
 
-    def _advised(self) -> str:
+    def _advice(self) -> str:
         return self.advice.format(operation=self.operation)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The constructors differ, and OSError and ClientError bring ways of their own that lose attributes.
+        # The constructors differ, and the __reduce__ of OSError and ClientError would lose attributes.
         return _rebuild, (type(self), self.args, self.__dict__)
 
 
@@ -134,44 +130,50 @@ def _rebuild(cls: type[RestoreError], args: tuple[Any, ...], attributes: dict[st
 
 
 class ConfigurationError(RestoreError):
-    """The region, profile, credentials, endpoint or config cannot be used; nothing was sent."""
+    """The region, profile, credentials, endpoint, or config cannot be used. The last attempt sent nothing."""
 
-    advice = "Check the region, the profile, the credentials and the endpoint."
+    advice = "Check the region, the profile, the credentials, and the endpoint."
+
+
+class ClosedClientError(ConfigurationError):
+    """The client is closed, and nothing was sent. To catch it, use `ConfigurationError`."""
+
+    advice = "Create a new client, or close this one later."
 
 
 class ParameterError(RestoreError, ValueError):
-    """An argument of this call cannot be used; nothing was sent."""
+    """An argument of this call is invalid. Nothing was sent."""
 
 
 class TransportError(RestoreError):
-    """No usable answer came."""
+    """No usable response was received."""
 
     retryable = True
 
 
 class ConnectError(TransportError, ConnectionError):
-    """No connection could be made: refused, not resolved, or TLS or a proxy failed."""
+    """No connection was established: refused, not resolved, or TLS or a proxy failed."""
 
-    advice = "Check the endpoint, the network and the proxy, then try again."
+    advice = "Check the endpoint, the network, and the proxy, then retry."
 
 
 class ConnectionLostError(TransportError, ConnectionError):
-    """The connection ended before an answer came; the service may have done the work."""
+    """The connection ended before a response came. The service may have processed the request."""
 
 
 class ResponseTimeoutError(TransportError, TimeoutError):
-    """No answer came in time; the service may have done the work, or may do it still."""
+    """No response in time. The service may have processed the request, or may process it later."""
 
 
 class UnexpectedResponseError(RestoreError):
-    """The answer is no such response: cut short, HTML, without a backup, about another backup."""
+    """The response cannot be used: truncated, HTML, without a backup, or for a different backup."""
 
     retryable = True
 
     response: object
-    """The answer as boto3 read it. Where it could not, its ``ResponseMetadata`` alone, or None."""
+    """The response as parsed by boto3; only its ``ResponseMetadata``, or None, if it could not be parsed."""
     body: str | None
-    """The beginning of the answer's body, as text; None where none was seen, as with botocore's Stubber."""
+    """The start of the response body as text; None if it is not available, as with botocore's Stubber."""
 
     def __init__(
         self,
@@ -179,72 +181,58 @@ class UnexpectedResponseError(RestoreError):
         *,
         response: object = None,
         body: str | None = None,
-        operation: str | None = None,
-        backup_id: str | None = None,
-        retryable: bool | None = None,
-        outcome_unknown: bool = False,
-        backup: "Backup | None" = None,
+        **details: Unpack[Details],
     ) -> None:
-        super().__init__(
-            message,
-            operation=operation,
-            backup_id=backup_id,
-            retryable=retryable,
-            outcome_unknown=outcome_unknown,
-            backup=backup,
-        )
+        super().__init__(message, **details)
         self.response = response
         self.body = body
 
 
 class NotRestorableError(RestoreError):
-    """The backup is in a state that cannot be restored: DELETED, or one that nobody knows. See ``backup``."""
+    """The backup is DELETED, or in a state that this version does not know. See ``backup``."""
 
 
 class WaitTimeoutError(RestoreError, TimeoutError):
-    """The backup was not READY in time; ``backup`` holds what was last seen of it."""
+    """The backup was not READY before ``timeout``. ``backup`` holds its last known state.
+
+    The last error, if there was one, is the ``__cause__``, and the message has its code and request ID.
+    """
 
     retryable = True
     advice = "Call ensure_restored() again."
 
-    def _advised(self) -> str:
-        return "" if self.outcome_unknown else self.advice  # it has been said
+    def _advice(self) -> str:
+        return "" if "ensure_restored()" in self._outcome() else self.advice
 
 
 class ApiError(RestoreError, ClientError):
-    """The service answered with an error. This class itself stands for codes that nobody knows.
+    """The service returned an error. This class itself stands for unknown error codes.
 
-    Also a botocore ``ClientError`` and made like one, so that ``except ClientError`` and
-    ``error.response["Error"]["Code"]`` in existing code go on working.
+    Also a botocore ``ClientError`` with the same constructor, so that ``except ClientError`` and
+    ``error.response["Error"]["Code"]`` in existing code keep working.
     """
 
     codes: ClassVar[tuple[str, ...]] = ()
-    """The AWS error codes that this class stands for, the usual one first. The prefix ``CloudHsm`` and the
-    suffixes ``Exception`` and ``Error`` make no difference."""
+    """The AWS error codes of this class, the usual one first. The prefix ``CloudHsm`` and the suffixes
+    ``Exception`` and ``Error`` are ignored."""
 
     code: str
     """The AWS error code, such as ``"CloudHsmInvalidRequestException"``; without one, the HTTP status."""
     message: str
-    """The service's own words."""
+    """The message of the service."""
     request_id: str | None
-    """AWS's ID of the request, which AWS support asks for."""
+    """AWS's ID of the request, which AWS Support needs."""
     http_status_code: int | None
-    """The HTTP status of the answer."""
+    """The HTTP status of the response."""
     attempts: int
-    """How many times boto3 tried within this call."""
+    """How many attempts boto3 made within this call."""
 
     def __init__(
-        self,
-        error_response: Mapping[str, Any],
-        operation_name: str,
-        *,
-        backup_id: str | None = None,
-        retryable: bool | None = None,
-        outcome_unknown: bool = False,
-        backup: "Backup | None" = None,
+        self, error_response: Mapping[str, Any], operation_name: str, **details: Unpack[Details]
     ) -> None:
-        error: Mapping[str, Any] = error_response.get("Error") or {}
-        metadata: Mapping[str, Any] = error_response.get("ResponseMetadata") or {}
+        error = section(error_response, "Error")
+        metadata = section(error_response, "ResponseMetadata")
+        retries = metadata.get("RetryAttempts")
         # botocore-stubs has a TypedDict here; without the stubs it is a plain dict, and so it is at run time.
         self.response = error_response  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
         self.operation_name = operation_name
@@ -252,93 +240,83 @@ class ApiError(RestoreError, ClientError):
         self.message = str(error.get("Message") or "")
         self.request_id = metadata.get("RequestId")
         self.http_status_code = metadata.get("HTTPStatusCode")
-        self.attempts = int(metadata.get("RetryAttempts") or 0) + 1
-        RestoreError.__init__(
-            self,
-            self._described(),
-            operation=operation_name,
-            backup_id=backup_id,
-            retryable=retryable,
-            outcome_unknown=outcome_unknown,
-            backup=backup,
-        )
+        self.attempts = retries + 1 if isinstance(retries, int) else 1
+        details.setdefault("operation", operation_name)
+        RestoreError.__init__(self, self._describe(), **details)
 
-    def _described(self) -> str:
-        said = f"{self.code}: {self.message}" if self.message else self.code
+    def _describe(self) -> str:
+        text = f"{self.code}: {self.message}" if self.message else self.code
         details = [
             f"HTTP {self.http_status_code}" if self.http_status_code else "",
             f"request ID {self.request_id}" if self.request_id else "",
             f"{self.attempts} attempts" if self.attempts > 1 else "",
         ]
-        inside = ", ".join(detail for detail in details if detail)
-        return f"{said.rstrip('. ')} ({inside})" if inside else said
+        shown = ", ".join(detail for detail in details if detail)
+        return f"{text.rstrip('. ')} ({shown})" if shown else text
+
+
+MAPPINGS: Final = (dict, Mapping)  # The first is by far the faster to check, and nearly always right.
+
+
+def section(response: object, name: str) -> Mapping[str, Any]:
+    """Return the part ``name`` of a boto3 response; empty if a test double or a server left it out."""
+    part: object = response.get(name) if isinstance(response, MAPPINGS) else None
+    return part if isinstance(part, MAPPINGS) else {}
 
 
 class AccessDeniedError(ApiError):
-    """The caller is not allowed to do this."""
+    """The caller does not have permission."""
 
     codes: ClassVar[tuple[str, ...]] = (
-        "CloudHsmAccessDeniedException",
-        "AccessDenied",
-        "AccessDeniedException",
-        "NotAuthorized",
-        "OptInRequired",
-        "UnauthorizedOperation",
-        "403",
-    )
+        "CloudHsmAccessDeniedException", "AccessDenied", "AccessDeniedException", "NotAuthorized",
+        "OptInRequired", "UnauthorizedOperation", "403",
+    )  # fmt: skip
     """See `ApiError.codes`."""
-    advice = "Allow cloudhsm:{operation} for these credentials, in the account that owns the backup."
+    advice = "Allow cloudhsm:{operation} for these credentials in the account that owns the backup."
 
 
 class InternalFailureError(ApiError):
-    """The service failed, and any other HTTP 5xx. The service may have done the work."""
+    """The service failed; also any other HTTP 5xx. It may have processed the request anyway."""
 
     codes: ClassVar[tuple[str, ...]] = (
-        "CloudHsmInternalFailureException",
-        "InternalFailure",
-        "InternalServerError",
-        "InternalServiceError",
-        "InternalError",
-        "ServiceUnavailable",
-        "500",
-        "502",
-        "503",
-        "504",
-    )
+        "CloudHsmInternalFailureException", "InternalFailure", "InternalServerError", "InternalServiceError",
+        "InternalError", "ServiceUnavailable", "500", "502", "503", "504",
+    )  # fmt: skip
     """See `ApiError.codes`."""
     retryable = True
-    advice = "Try again."
+    advice = "Retry."
 
 
 class InvalidRequestError(ApiError):
-    """The request does not fit; for RestoreBackup mostly: the backup is not PENDING_DELETION (any more)."""
+    """The service rejected the request as invalid.
+
+    For RestoreBackup, this usually means that the backup is not PENDING_DELETION.
+    """
 
     codes: ClassVar[tuple[str, ...]] = (
-        "CloudHsmInvalidRequestException",
-        "ValidationException",
-        "ValidationError",
-    )
+        "CloudHsmInvalidRequestException", "ValidationException", "ValidationError",
+    )  # fmt: skip
     """See `ApiError.codes`."""
-    advice = "Look at the backup with get_backup(): RestoreBackup takes only one that is PENDING_DELETION."
+    advice = "Check its state with get_backup(). Only a backup in PENDING_DELETION can be restored."
 
-    def _advised(self) -> str:
+    def _advice(self) -> str:
         return self.advice if self.operation == "RestoreBackup" else ""
 
 
 class ResourceNotFoundError(ApiError):
-    """There is no such backup in this account and region."""
+    """This account and region do not have the backup."""
 
     codes: ClassVar[tuple[str, ...]] = ("CloudHsmResourceNotFoundException",)
     """See `ApiError.codes`."""
-    advice = "Check the ID, the account and the region."
+    advice = "Check the ID, the account, and the region."
 
 
 class ServiceError(ApiError):
-    """The request was rejected because an error occurred, as AWS puts it."""
+    """The request was rejected because an error occurred, in AWS's words."""
 
     codes: ClassVar[tuple[str, ...]] = ("CloudHsmServiceException",)
     """See `ApiError.codes`."""
-    advice = "If it persists, ask AWS support with the request ID."
+    advice = "If the error persists, contact AWS Support with the request ID."
 
 
 class TagError(ApiError):
@@ -346,50 +324,31 @@ class TagError(ApiError):
 
     codes: ClassVar[tuple[str, ...]] = ("CloudHsmTagException",)
     """See `ApiError.codes`."""
-    advice = "Check the tag conditions in all policies that apply."
+    advice = "Verify the tag conditions in all applicable policies, then retry."
 
 
 class AuthenticationError(ApiError):
-    """The service does not accept the credentials or the signature: expired, unknown, or a wrong clock."""
+    """The service rejected the credentials or the signature: expired, unknown, or the clock is off."""
 
     codes: ClassVar[tuple[str, ...]] = (
-        "ExpiredTokenException",
-        "ExpiredToken",
-        "UnrecognizedClientException",
-        "InvalidClientTokenId",
-        "InvalidAccessKeyId",
-        "InvalidToken",
-        "InvalidSignatureException",
-        "SignatureDoesNotMatch",
-        "IncompleteSignature",
-        "MissingAuthenticationToken",
-        "RequestExpired",
-        "RequestTimeTooSkewed",
-        "AuthFailure",
-        "401",
-    )
+        "ExpiredTokenException", "ExpiredToken", "UnrecognizedClientException", "InvalidClientTokenId",
+        "InvalidAccessKeyId", "InvalidToken", "InvalidSignatureException", "SignatureDoesNotMatch",
+        "IncompleteSignature", "MissingAuthenticationToken", "RequestExpired", "RequestTimeTooSkewed",
+        "AuthFailure", "401",
+    )  # fmt: skip
     """See `ApiError.codes`."""
-    advice = "Renew the credentials and check this machine's clock."
+    advice = "Refresh the credentials and check the system clock."
 
 
 class ThrottlingError(ApiError):
-    """Too many requests. This one was not carried out; with HTTP 5xx, nobody knows."""
+    """The request was throttled and not processed. If the HTTP status is 5xx, the outcome is unknown."""
 
     codes: ClassVar[tuple[str, ...]] = (
-        "ThrottlingException",
-        "Throttling",
-        "ThrottledException",
-        "RequestThrottled",
-        "RequestThrottledException",
-        "TooManyRequestsException",
-        "RequestLimitExceeded",
-        "BandwidthLimitExceeded",
-        "ProvisionedThroughputExceededException",
-        "EC2ThrottledException",
-        "PriorRequestNotComplete",
-        "SlowDown",
-        "429",
-    )
+        "ThrottlingException", "Throttling", "ThrottledException", "RequestThrottled",
+        "RequestThrottledException", "TooManyRequestsException", "RequestLimitExceeded",
+        "BandwidthLimitExceeded", "ProvisionedThroughputExceededException", "EC2ThrottledException",
+        "PriorRequestNotComplete", "SlowDown", "429",
+    )  # fmt: skip
     """See `ApiError.codes`."""
     retryable = True
-    advice = "Wait a moment, then try again."
+    advice = "Wait, then retry."

@@ -1,10 +1,11 @@
-"""What the service answers with, as types: `Backup`, `Tag`, `BackupState`, `Mode`.
+"""The values that this library returns: `Backup`, `Tag`, `BackupState`, `Mode`, and `RestoreResult`.
 
-Everything here is a value: frozen, hashable, and independent of boto3. The shapes follow botocore's
-service model `cloudhsmv2/2017-04-28`; `tests/test_contract.py` holds them against it.
+All of them are frozen, hashable, and independent of boto3. The fields follow botocore's service model
+``cloudhsmv2/2017-04-28``; ``tests/test_contract.py`` compares the two.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
@@ -14,15 +15,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, Strict
 from pydantic.alias_generators import to_pascal
 
-__all__ = ["Backup", "BackupState", "Mode", "Tag"]
+if TYPE_CHECKING:
+    from .exceptions import RestoreError
+
+__all__ = ["Backup", "BackupState", "Mode", "RestoreResult", "Tag"]
 
 
 class _OpenStrEnum(StrEnum):
-    """A string enum that AWS may extend: an unknown value becomes a member that is not listed."""
+    """A string enum that AWS may extend: an unknown value becomes a member that iteration does not list."""
 
     @property
     def is_known(self) -> bool:
-        """Whether this version of the library knows the value."""
+        """Whether this version of the library has the value."""
         return self._name_ in type(self).__members__
 
     @classmethod
@@ -35,20 +39,20 @@ class _OpenStrEnum(StrEnum):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, *_: object) -> dict[str, Any]:
-        # pydantic's own is a list of the members, and closed.
+        # pydantic would generate a closed ``enum`` of today's members, and AWS may add more.
         known = [member.value for member in cls]
         return {"title": cls.__name__, "description": cls.__doc__, "type": "string", "examples": known}
 
 
 class BackupState(_OpenStrEnum):
-    """Where a backup is in its life, as in the service model. One added later has ``is_known == False``."""
+    """The state of a backup, as in the service model. One that AWS adds later has ``is_known == False``."""
 
     CREATE_IN_PROGRESS = "CREATE_IN_PROGRESS"
-    """The service is still making the backup."""
+    """The backup is being created."""
     READY = "READY"
     """The backup can be used."""
     DELETED = "DELETED"
-    """The backup is gone for good."""
+    """The backup has been permanently deleted."""
     PENDING_DELETION = "PENDING_DELETION"
     """The backup was deleted less than 7 days ago and can be restored until ``delete_timestamp``."""
 
@@ -62,32 +66,32 @@ class Mode(_OpenStrEnum):
     """The cluster uses every key and algorithm that CloudHSM supports."""
 
 
-def _in_utc(moment: datetime) -> datetime:
-    if moment.tzinfo is None:
-        return moment.replace(tzinfo=UTC)
+def _to_utc(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        return value.replace(tzinfo=UTC)
     try:
-        return moment.astimezone(UTC)
+        return value.astimezone(UTC)
     except OverflowError:
-        raise ValueError(f"{moment.isoformat()} does not exist in UTC") from None
+        raise ValueError(f"{value.isoformat()} does not exist in UTC") from None
 
 
-_UTC = AfterValidator(_in_utc)
+_UTC = AfterValidator(_to_utc)
 
 
-def _describe(schema: dict[str, Any], model: type[BaseModel]) -> None:
-    """Put the docstrings of the fields into the JSON schema.
+def _add_field_descriptions(schema: dict[str, Any], model: type[BaseModel]) -> None:
+    """Add the docstrings of the fields to the JSON schema.
 
-    pydantic's own ``use_attribute_docstrings`` would read the source whenever this module is imported, which
-    takes longer than all the rest of it.
+    pydantic's own ``use_attribute_docstrings`` reads the source whenever this module is imported. With
+    pydantic 2.14 that raised the import time of two small models from 7 to 41 ms.
     """
     import ast
     from inspect import cleandoc, getsource
 
-    # Of a subclass there may be no source.
-    ours = next(each for each in model.__mro__ if each.__module__ == __name__)
+    # A subclass may be defined where its source cannot be read, so use the class of this module.
+    documented = next(cls for cls in model.__mro__ if cls.__module__ == __name__)
     try:
-        [source] = ast.parse(getsource(ours)).body
-    except OSError:  # an application that is shipped without sources
+        [source] = ast.parse(getsource(documented)).body
+    except OSError:  # The application was shipped without sources.
         return
     for statement, after in pairwise(source.body if isinstance(source, ast.ClassDef) else ()):
         match statement, after:
@@ -99,14 +103,18 @@ def _describe(schema: dict[str, Any], model: type[BaseModel]) -> None:
                 pass
 
 
-class Tag(
+class _Model(
     BaseModel,
     frozen=True,
     extra="allow",
     alias_generator=to_pascal,
     populate_by_name=True,
-    json_schema_extra=_describe,
+    json_schema_extra=_add_field_descriptions,
 ):
+    """The configuration that `Tag` and `Backup` share."""
+
+
+class Tag(_Model, frozen=True):
     """A key-value pair on a backup."""
 
     key: str
@@ -115,23 +123,16 @@ class Tag(
     """The value of the tag."""
 
 
-class Backup(
-    BaseModel,
-    frozen=True,
-    extra="allow",
-    alias_generator=to_pascal,
-    populate_by_name=True,
-    json_schema_extra=_describe,
-):
+class Backup(_Model, frozen=True):
     """A backup of a CloudHSM cluster, as the service describes it.
 
-    Made from boto3's dict (``Backup.model_validate(response["Backup"])``) or from keywords
+    Create one from boto3's dict (``Backup.model_validate(response["Backup"])``) or from keywords
     (``Backup(backup_id="backup-...")``). Timestamps are aware and in UTC; a naive one is read as UTC.
-    A field that AWS adds later is kept in ``model_extra``. The way back to boto3's shape is
+    Fields that AWS adds later are kept in ``model_extra``. To convert back to boto3's dict, use
     ``backup.model_dump(by_alias=True, exclude_unset=True)``.
 
     Only ``backup_id`` is required, as in the service model. AWS's documentation adds that every backup
-    has a state, a cluster ID and a creation time; the answer to RestoreBackup may leave any of them out.
+    has a state, a cluster ID, and a creation time; the response to RestoreBackup may omit any of them.
     """
 
     backup_id: str
@@ -143,7 +144,7 @@ class Backup(
     cluster_id: str | None = None
     """The identifier (ID) of the cluster that was backed up."""
     create_timestamp: Annotated[datetime, _UTC] | None = None
-    """When the backup was made (UTC)."""
+    """When the backup was created (UTC)."""
     copy_timestamp: Annotated[datetime, _UTC] | None = None
     """When the backup was copied from its source backup (UTC); on copies only."""
     never_expires: Annotated[bool, Strict()] | None = None
@@ -155,7 +156,7 @@ class Backup(
     source_cluster: str | None = None
     """The identifier (ID) of the source backup's cluster; on copies only."""
     delete_timestamp: Annotated[datetime, _UTC] | None = None
-    """When the backup will be deleted for good (UTC), about 7 days after it was deleted."""
+    """When the backup will be permanently deleted (UTC), about 7 days after it was deleted."""
     tag_list: tuple[Tag, ...] = ()
     """The tags of the backup, in the service's order. ``tags`` has them as a mapping."""
     hsm_type: str | None = None
@@ -164,7 +165,8 @@ class Backup(
     """The mode of the cluster that was backed up."""
 
     if TYPE_CHECKING:
-        # pydantic makes it, and it takes more than the fields then hold: a state as a string, any iterable.
+        # pydantic generates the real ``__init__``. This one tells type checkers that it accepts more than the
+        # field types: strings for enums, and any iterable of tags.
 
         def __init__(
             self,
@@ -184,13 +186,16 @@ class Backup(
             hsm_type: str | None = None,
             mode: Mode | str | None = None,
         ) -> None:
-            """Make a backup from keywords; pydantic's ``ValidationError`` where a value cannot be one.
+            """Create a backup from keywords.
 
-            A state and a mode can be given as strings, and a tag as a dict in AWS's shape.
+            A state and a mode can be strings, and a tag can be a dict in AWS's shape.
+
+            Raises:
+                pydantic.ValidationError: a value is invalid.
             """
 
     def model_post_init(self, context: object, /) -> None:  # noqa: ARG002  (pydantic's signature)
-        # The service sends empty tag lists and boto3's validator refuses them: empty counts as unset.
+        # The service sends empty tag lists, and boto3's validator rejects them: treat empty as unset.
         fields = self.model_fields_set
         for name, value in self.__dict__.items():
             if value is None:
@@ -198,22 +203,71 @@ class Backup(
         if not self.tag_list:
             fields.discard("tag_list")
 
+    # The three below also hold for `model_copy(update=...)` and `model_construct`, with which pydantic does
+    # not convert values: a state may be a plain string, a time naive, and a tag a dict.
+
     @property
     def tags(self) -> Mapping[str, str]:
         """The tags as a read-only mapping of key to value."""
-        return MappingProxyType({tag.key: tag.value for tag in self.tag_list})
+        return MappingProxyType({tag.key: tag.value for tag in map(Tag.model_validate, self.tag_list or ())})
 
     @property
     def is_restorable(self) -> bool:
-        """Whether RestoreBackup takes this backup, which it does while it is PENDING_DELETION."""
-        return self.backup_state is BackupState.PENDING_DELETION
+        """Whether RestoreBackup accepts this backup, which it does while the backup is PENDING_DELETION."""
+        return self.backup_state == BackupState.PENDING_DELETION
 
     def time_left(self, now: datetime | None = None) -> timedelta | None:
-        """How long until the backup is deleted for good; negative once that moment has passed.
+        """Return the time until the backup is permanently deleted; negative once it has passed.
 
-        ``now`` defaults to this machine's clock; a naive one is read as UTC. ``None`` where the service
-        gave no ``delete_timestamp``, which is to say that the backup is not pending deletion.
+        Args:
+            now: the current time; by default this machine's clock. A naive time is read as UTC.
+
+        Returns:
+            The time, or None if the service gave no ``delete_timestamp``: the backup is not pending deletion.
         """
         if self.delete_timestamp is None:
             return None
-        return self.delete_timestamp - _in_utc(now or datetime.now(UTC))
+        return _to_utc(self.delete_timestamp) - _to_utc(now or datetime.now(UTC))
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreResult:
+    """The result of one backup ID passed to ``restore_backups``: a backup or an error, never both."""
+
+    backup_id: str
+    """The ID as it was passed."""
+    backup: Backup | None = None
+    """The backup, which is READY; None if the restore failed."""
+    error: "RestoreError | None" = None
+    """Why the restore failed; None if it succeeded."""
+    changed: bool | None = None
+    """Whether this call restored the backup.
+
+    False if it was READY before any attempt of this call could have restored it. None if that cannot be
+    known, because the outcome of an attempt was ambiguous, or if the restore failed.
+    """
+    request_id: str | None = None
+    """AWS's ID of the request that showed the backup READY; None if the restore failed."""
+
+    def __post_init__(self) -> None:
+        if self.backup is not None and self.error is not None:
+            raise ValueError("a result has either a backup or an error")
+
+    @property
+    def ok(self) -> bool:
+        """Whether the backup is READY. A type checker narrows ``backup is not None``, but not this."""
+        return self.backup is not None
+
+    def unwrap(self) -> Backup:
+        """Return the backup, or raise the error.
+
+        Raises:
+            RestoreError: the restore failed; this is ``error``.
+        """
+        if self.backup is None:
+            from .exceptions import RestoreError
+
+            raise self.error or RestoreError(
+                "there is neither a backup nor an error", backup_id=self.backup_id
+            )
+        return self.backup

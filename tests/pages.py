@@ -50,7 +50,6 @@ import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -74,9 +73,6 @@ PAGES: Final = [
 _ELSEWHERE: Final = re.compile(
     r"(git clone|make (demo|test|check)|python3 -m venv|\. \.venv/bin/activate|(\.venv/bin/)?pip install)\b"
 )
-
-_HAS_AIOBOTOCORE: Final = find_spec("aiobotocore") is not None
-_AIO: Final = re.compile(r"\b(cloudhsm_restore\.aio|asyncio|async def)\b")
 
 # What is different in each run, and what the pages show instead.
 _REQUEST_ID: Final = re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
@@ -115,11 +111,6 @@ class Block:
     def is_for_the_runner(self) -> bool:
         """Whether a reader, who does not see it, can do without it."""
         return self.hidden and not self.source.startswith("# In place of AWS")
-
-    @property
-    def is_asynchronous(self) -> bool:
-        """Whether it can run only where there is aiobotocore."""
-        return self.language == "python" and bool(_AIO.search(self.source))
 
 
 def blocks(page: Path) -> list[Block]:
@@ -209,7 +200,7 @@ class Run:
             check(block)
             if block.language == "ini" and not block.needs:
                 self._configure(block.source)
-        elif block.kind == "executed" and (_HAS_AIOBOTOCORE or not block.is_asynchronous):
+        elif block.kind == "executed":
             if block.language == "console":
                 self._console(block)
             else:

@@ -16,10 +16,9 @@ import pytest
 from markdown_it import MarkdownIt
 
 import cloudhsm_restore.testing
-from cloudhsm_restore import RestoreClient
+from cloudhsm_restore import AsyncRestoreClient, RestoreClient
 from cloudhsm_restore.testing import LocalCloudHsm, RestoreStubber
 
-from .conftest import HAS_AIOBOTOCORE
 from .pages import LANGUAGES, PAGES, ROOT, PageError, Run, blocks, environment, fill, tally
 
 
@@ -30,10 +29,8 @@ class MakeRun(Protocol):
 
 
 def name(page: Path) -> str:
-    """The ID of a page's test; the asynchronous ones are chosen by it (``-k "async or aio"``)."""
-    return str(page.relative_to(ROOT)) + (
-        "-aio" if any(each.is_asynchronous for each in blocks(page)) else ""
-    )
+    """Return the ID of a page's test."""
+    return str(page.relative_to(ROOT))
 
 
 @pytest.fixture
@@ -60,9 +57,7 @@ def test_every_block_of_the_page_does_what_the_page_says(page: Path, run: MakeRu
     """Each Python block and each command runs on the local service, and prints what the page shows."""
     running = run(page)
     running.all()
-    asynchronous = [block for block in blocks(page) if block.is_asynchronous and block.kind == "executed"]
-    left = 0 if HAS_AIOBOTOCORE else sum(not block.hidden for block in asynchronous)
-    assert sum(running.executed.values()) == tally(page)["executed"] - left
+    assert sum(running.executed.values()) == tally(page)["executed"]
 
 
 WITH_HIDDEN_BLOCKS = [page for page in PAGES if "page_service" in page.read_text("utf-8")]
@@ -126,12 +121,7 @@ def examples(of: type) -> Iterator[tuple[str, str]]:
             yield f"{of.__name__}: {name}", textwrap.dedent(block)
 
 
-CLASSES: list[type] = [RestoreClient, RestoreStubber, LocalCloudHsm]
-if HAS_AIOBOTOCORE:
-    import cloudhsm_restore.aio
-
-    CLASSES.append(cloudhsm_restore.aio.AsyncRestoreClient)
-
+CLASSES: list[type] = [RestoreClient, AsyncRestoreClient, RestoreStubber, LocalCloudHsm]
 EXAMPLES = dict(found for each in CLASSES for found in examples(each))
 
 
@@ -167,7 +157,7 @@ def use_both(client: RestoreClient) -> None:
 
 def test_there_are_examples_in_docstrings() -> None:
     """Those that are there are found."""
-    assert len(EXAMPLES) == (4 if HAS_AIOBOTOCORE else 3)
+    assert len(EXAMPLES) == 4
 
 
 WRONG = {

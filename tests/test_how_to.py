@@ -58,7 +58,7 @@ MESSAGES: dict[str, tuple[str, str, str, str]] = {
     "CloudHsmResourceNotFoundException": ("", "", "", ""),
     "its state is DELETED": ("DELETED", "", "", ""),
     "not READY after": ("CREATE_IN_PROGRESS", "", "", "--timeout 0"),
-    "the answer cannot be used": ("READY", "captive-portal", "DescribeBackups", ""),
+    "unexpected response": ("READY", "captive-portal", "DescribeBackups", ""),
     "UnexpectedResponseError": ("PENDING_DELETION", "captive-portal", "", "--timeout 0"),
     "Could not connect": ("PENDING_DELETION", "connection-refused", "", ""),
 }  # fmt: skip

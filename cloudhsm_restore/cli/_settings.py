@@ -71,10 +71,10 @@ class Problem(click.ClickException):
 
 # The library advises in Python; here the same advice has to be something to type, and is given once.
 _IN_WORDS: Final = (
-    (r"ensure_restored\(\) finds out", "trying it again finds out"),
-    (r"Call ensure_restored\(\) again", "Try it again"),
+    (r"Call ensure_restored\(\) to find out", "Run the same command again to find out"),
+    (r"Call ensure_restored\(\) again", "Run the same command again"),
     (r"with get_backup\(\)", "with the command show"),
-    (r"(finds out\.) Try (it )?again\.$", r"\1"),
+    (r"(find out\.) (Retry|Run the same command again)\.$", r"\1"),
     (r"(<[^>].{60}).*>", r"\1..."),  # a page that a web server has sent
 )
 

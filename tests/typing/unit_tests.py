@@ -1,4 +1,4 @@
-"""The unit tests of an application. Never run: type checkers read it."""
+"""The unit tests of an application. Type checkers read them; they are never run."""
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -45,7 +45,7 @@ def test_restores() -> None:
         assert_type(stub.client.restore_backup("backup-a2b3c4d5e6f"), Backup)
 
 
-def test_survives_a_lost_answer() -> None:
+def test_survives_a_lost_response() -> None:
     with LocalCloudHsm(port=0, region_name="eu-central-1") as service:
         assert_type(service, LocalCloudHsm)
         backup = service.add_backup(backup_state="PENDING_DELETION", tag_list=[Tag(key="team", value="pay")])

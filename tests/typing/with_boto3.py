@@ -1,13 +1,11 @@
-"""Code that uses boto3 beside this library. Never run: type checkers read it."""
+"""Code that uses boto3 and this library. Type checkers read it; it is never run."""
 
-# boto3-stubs have an overload for every service, and the types of a service are there only if installed.
+# boto3-stubs has an overload for every service, and the types of a service only if they are installed.
 # pyright: reportUnknownMemberType=false
 
 from typing import assert_type
 
 import boto3
-from aiobotocore.config import AioConfig
-from aiobotocore.session import get_session
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
@@ -23,24 +21,24 @@ RestoreClient(client=boto3.client("cloudhsmv2"))
 RestoreClient(
     session=boto3.Session(), config=Config(max_pool_connections=32), endpoint_url="http://127.0.0.1:8080"
 )
-AsyncRestoreClient(session=get_session(), config=AioConfig(max_pool_connections=32))
+AsyncRestoreClient(boto3.client("cloudhsmv2", region_name="eu-central-1"))
+AsyncRestoreClient(session=boto3.Session(), config=Config(max_pool_connections=32))
 AsyncRestoreClient(config=Config(read_timeout=5))
 
 
-def take(client: CloudHSMV2Client) -> Backup:
+def restore(client: CloudHSMV2Client) -> Backup:
     return RestoreClient(client).restore_backup("backup-a2b3c4d5e6f")
 
 
-async def take_asynchronously() -> Backup:
-    async with get_session().create_client("cloudhsmv2", region_name="eu-central-1") as client:
-        return await AsyncRestoreClient(client).restore_backup("backup-a2b3c4d5e6f")
+async def restore_asynchronously(client: CloudHSMV2Client) -> Backup:
+    return await AsyncRestoreClient(client).restore_backup("backup-a2b3c4d5e6f")
 
 
 def from_a_response(client: CloudHSMV2Client) -> Backup:
     return Backup.model_validate(client.restore_backup(BackupId="backup-a2b3c4d5e6f")["Backup"])
 
 
-def old_habits(client: RestoreClient) -> str:
+def client_errors(client: RestoreClient) -> str:
     try:
         return client.restore_backup("backup-a2b3c4d5e6f").backup_id
     except ClientError as error:

@@ -1,0 +1,322 @@
+"""The state machine behind ``ensure_restored``: pure decisions, without I/O, clock, or sleep.
+
+The client carries out a `Step`, passes the outcome and the time to the machine, and gets the next step, until
+it is a `RestoreResult`::
+
+    machine = RestoreStateMachine(backup_id, ...)
+    step = machine.first
+    step = machine.advance(step, response_or_error, now)   # raises what ends the restore
+
+There are two writes, RestoreBackup and ModifyBackupAttributes (the exemption), and each has its own outcome.
+Only a response that shows what was wanted resolves an ambiguous write: READY for the restore, and also the
+wanted ``never_expires`` for the exemption. A request whose response was lost may still be processed after
+DescribeBackups has shown the old state.
+
+After RestoreBackup
+    an ambiguous error, or InvalidRequestError               DescribeBackups
+    ThrottlingError                                          wait, RestoreBackup
+    a retryable error, if an earlier outcome is unknown      wait, DescribeBackups
+    any other error                                          raise it
+After DescribeBackups
+    a retryable error                                        wait, DescribeBackups
+    any other error                                          raise it; an unknown outcome remains unknown
+After ModifyBackupAttributes, which is idempotent
+    an ambiguous error                                       DescribeBackups
+    a retryable error                                        wait, ModifyBackupAttributes
+    InvalidRequestError, ResourceNotFoundError               DescribeBackups; if READY, `_after_contradiction`
+    any other error                                          raise it; the backup is restored anyway
+After a response, by the state of the backup                 `_NEXT_ACTION`; READY leads to the exemption
+
+Once the time is over, only a step that `resolves` the last write is carried out, and never RestoreBackup.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import Final, NamedTuple
+
+from ._call import Response
+from ._log import log, state_name
+from .exceptions import (
+    ApiError,
+    InvalidRequestError,
+    NotRestorableError,
+    ResourceNotFoundError,
+    RestoreError,
+    ThrottlingError,
+    WaitTimeoutError,
+)
+from .models import Backup, BackupState, RestoreResult
+
+
+class Action(Enum):
+    """The call of a step."""
+
+    RESTORE = "RestoreBackup"
+    DESCRIBE = "DescribeBackups"
+    EXEMPT = "ModifyBackupAttributes"
+
+
+class Step(NamedTuple):
+    """One call, and how long to wait before it."""
+
+    action: Action
+    wait: float = 0.0
+    """Seconds."""
+    cause: str = ""
+    """Why to wait, for the log."""
+    throttled: bool = False
+    """Whether the service asked for the wait, so that all restores that share the client should back off."""
+    resolves: bool = False
+    """Whether it resolves the outcome of the last write, which happens even after the deadline."""
+
+
+_NEXT_ACTION: Final[Mapping[BackupState | None, Action]] = {
+    BackupState.PENDING_DELETION: Action.RESTORE,
+    BackupState.CREATE_IN_PROGRESS: Action.DESCRIBE,
+    None: Action.DESCRIBE,  # The service model allows a response without a state.
+}
+"""What to do, after a wait, about a state other than READY. A state that is not here cannot be restored."""
+
+# Exponential backoff with full jitter, in seconds.
+_BACKOFF_BASE: Final = 0.5
+_BACKOFF_CAP: Final = 20.0
+_LAST_ATTEMPT: Final = 0.1
+"""Seconds before the deadline at which the last attempt starts, if the backoff would reach beyond it."""
+_MAX_REJECTIONS: Final = 4
+"""How many times the exemption can be rejected although each time the backup is READY afterwards."""
+
+
+class RestoreStateMachine:
+    """One restore: what is known of it, and what follows from that."""
+
+    first: Final = Step(Action.RESTORE)
+
+    def __init__(
+        self,
+        backup_id: str,
+        *,
+        never_expires: bool | None,
+        timeout: float,
+        now: float,
+        random: Callable[[], float],
+    ) -> None:
+        """Start a restore.
+
+        Args:
+            backup_id: the ID of the backup.
+            never_expires: the wanted value, or None to leave it.
+            timeout: seconds.
+            now: the time in seconds, of any clock that only goes forward.
+            random: returns values from [0, 1).
+        """
+        self._backup_id: Final = backup_id
+        self._never_expires: Final = never_expires
+        self._timeout: Final = timeout
+        self.deadline: Final = now + timeout
+        self._random: Final = random
+        self.attempts = 0
+        """How many calls have ended."""
+        self._waits = 0
+        self._last_backup: Backup | None = None
+        self._last_error: RestoreError | None = None  # the last call's; None if it had a response
+        self._timeout_cause: RestoreError | None = None  # the last error that was worth a retry
+        self._unresolved_error: RestoreError | None = None  # a write's, until a response describes the backup
+        self._restore_unknown = False
+        self._exemption_unknown = False
+        self._exempted = never_expires is None  # whether a response to the exemption confirmed it
+        self._rejected_exemption: ApiError | None = None  # until it is known whether the state explains it
+        self._rejections = 0  # of the exemption
+        self._not_pending = False  # whether RestoreBackup was rejected after the exemption was
+        self._changed: bool | None = False
+
+    @property
+    def _is_ready(self) -> bool:
+        return self._last_backup is not None and self._last_backup.backup_state is BackupState.READY
+
+    def advance(self, step: Step, outcome: Response | RestoreError, now: float) -> Step | RestoreResult:
+        """Return the next step after ``step`` had this outcome, or the result.
+
+        Raises:
+            RestoreError: the restore has failed.
+        """
+        self.attempts += 1
+        if isinstance(outcome, Response):
+            return self._after_response(step.action, outcome, now)
+        self._last_error = outcome
+        self._timeout_cause = outcome if outcome.retryable or outcome.outcome_unknown else None
+        if step.action is Action.RESTORE:
+            return self._after_restore_error(outcome, now)
+        if step.action is Action.EXEMPT:
+            return self._after_exemption_error(outcome, now)
+        return self._after_describe_error(outcome, now)
+
+    def _after_response(self, action: Action, response: Response, now: float) -> Step | RestoreResult:
+        backup, state = response.backup, response.backup.backup_state
+        self._log_resolved(action, response)
+        if state is BackupState.READY:
+            self._restore_unknown = False
+            if action is Action.RESTORE:
+                self._changed = True
+        else:
+            # If it was READY before, another user deleted it again. And a RestoreBackup whose response shows
+            # another state may have restored it anyway.
+            ambiguous = action is Action.RESTORE
+            self._restore_unknown |= ambiguous or self._is_ready
+            if ambiguous and not self._changed:
+                self._changed = None
+        self._last_backup, self._last_error, self._unresolved_error = backup, None, None
+        if action is Action.EXEMPT:
+            self._exempted = backup.never_expires in (None, self._never_expires)
+        if state is BackupState.READY:
+            return self._after_ready(action, response, now)
+        if state in _NEXT_ACTION:
+            if state is None and action is not Action.DESCRIBE:
+                return Step(Action.DESCRIBE, resolves=True)
+            self._rejected_exemption = None  # It was another state that the service rejected.
+            return self._wait(_NEXT_ACTION[state], now, state_name(state))
+        if action is not Action.DESCRIBE:
+            return Step(
+                Action.DESCRIBE, resolves=True
+            )  # Only DescribeBackups is believed that it is too late.
+        message = f"its state is {state_name(state)}; only PENDING_DELETION can be restored"
+        raise self._finalize(
+            NotRestorableError(message, operation="RestoreBackup", backup_id=self._backup_id)
+        )
+
+    def _after_ready(self, action: Action, response: Response, now: float) -> Step | RestoreResult:
+        backup = response.backup
+        if backup.never_expires is self._never_expires or (self._exempted and backup.never_expires is None):
+            self._exempted, self._exemption_unknown = True, False
+        elif self._never_expires is not None:
+            self._exempted = False  # Another user changed it back, or the response is stale.
+        if self._never_expires is None or self._exempted:
+            return RestoreResult(
+                self._backup_id, backup, changed=self._changed, request_id=response.request_id
+            )
+        if self._rejected_exemption is not None:
+            return self._after_contradiction(action, self._rejected_exemption, now)
+        if action is Action.EXEMPT or self._exemption_unknown or now >= self.deadline:
+            return self._wait(Action.EXEMPT, now, "never_expires not set")
+        return Step(Action.EXEMPT)
+
+    def _after_contradiction(self, action: Action, rejection: ApiError, now: float) -> Step:
+        """Decide about a backup that is READY although the exemption was rejected.
+
+        Another user may have deleted it again, and may have restored it since; or the response is stale, and
+        then the rejection of a write outranks it; or the rejection has another reason. Retry the exemption
+        first. If it is rejected again, RestoreBackup shows which it is: it restores a backup that is
+        PENDING_DELETION, and rejects any other.
+        """
+        if action is Action.DESCRIBE and not self._not_pending:
+            self._forget_state()
+            if now >= self.deadline:
+                raise self._finalize(rejection)
+            if self._rejections > 1:
+                return self._wait(Action.RESTORE, now, "exemption rejected")
+        elif self._not_pending or self._rejections >= _MAX_REJECTIONS:
+            raise self._finalize(rejection)
+        self._rejected_exemption = None
+        return self._wait(Action.EXEMPT, now, "exemption rejected")
+
+    def _after_restore_error(self, error: RestoreError, now: float) -> Step:
+        if error.outcome_unknown:
+            self._restore_unknown = True
+            self._changed = self._changed or None
+        if error.outcome_unknown or isinstance(error, InvalidRequestError):
+            self._not_pending = self._rejected_exemption is not None and not error.outcome_unknown
+            self._unresolved_error = error
+            return Step(Action.DESCRIBE, resolves=True)
+        if isinstance(error, ThrottlingError):
+            return self._wait(Action.RESTORE, now, "throttled")
+        if self._restore_unknown and error.retryable:
+            return self._wait(Action.DESCRIBE, now, type(error).__name__)
+        raise self._finalize(error)
+
+    def _after_describe_error(self, error: RestoreError, now: float) -> Step:
+        if error.retryable:
+            return self._wait(Action.DESCRIBE, now, type(error).__name__)
+        unresolved = self._unresolved_error
+        if isinstance(error, ResourceNotFoundError):
+            # This resolves it, too: the backup is gone, perhaps after it was READY.
+            self._restore_unknown |= self._is_ready
+            self._last_backup, self._unresolved_error = None, None
+        elif isinstance(error, InvalidRequestError) and isinstance(unresolved, InvalidRequestError):
+            # Both operations reject the ID itself, not the state of a backup.
+            error, self._unresolved_error = unresolved, None
+        raise self._finalize(error)
+
+    def _after_exemption_error(self, error: RestoreError, now: float) -> Step:
+        if error.outcome_unknown:
+            self._exemption_unknown = True
+            return Step(Action.DESCRIBE, resolves=True)
+        if error.retryable:
+            throttled = isinstance(error, ThrottlingError)
+            return self._wait(Action.EXEMPT, now, "throttled" if throttled else type(error).__name__)
+        if isinstance(error, InvalidRequestError | ResourceNotFoundError):
+            self._rejected_exemption = self._unresolved_error = error
+            self._rejections += 1
+            self._not_pending = False
+            self._forget_state()
+            return Step(Action.DESCRIBE, resolves=True)
+        raise self._finalize(error)
+
+    def _forget_state(self) -> None:
+        """Keep the backup, but not its state, which a rejection has contradicted."""
+        self._restore_unknown |= self._is_ready
+        if self._last_backup is not None:
+            self._last_backup = self._last_backup.model_copy(update={"backup_state": None})
+
+    def _wait(self, action: Action, now: float, cause: str) -> Step:
+        left = self.deadline - now
+        if left <= 0:
+            raise self.timed_out()
+        seconds = self._random() * min(_BACKOFF_CAP, _BACKOFF_BASE * 2.0 ** min(self._waits, 16))
+        self._waits += 1
+        if seconds >= left:
+            seconds = left - _LAST_ATTEMPT if left > 2 * _LAST_ATTEMPT else left
+        return Step(action, seconds, cause, throttled=isinstance(self._last_error, ThrottlingError))
+
+    def timed_out(self) -> RestoreError:
+        """Return the error for a restore whose time is over."""
+        state = self._last_backup.backup_state if self._last_backup else None
+        operation, message = "RestoreBackup", f"not READY after {self._timeout:g} s: "
+        message += f"last state: {state_name(state)}" if state else "its state is not known"
+        if self._is_ready:
+            operation = "ModifyBackupAttributes"
+            message = f"never_expires was not set to {self._never_expires} within {self._timeout:g} s"
+        return self._ended(message, operation)
+
+    def cancelled(self) -> RestoreError:
+        """Return the error for a restore that nobody waits for any more."""
+        return self._ended("cancelled", "ModifyBackupAttributes" if self._is_ready else "RestoreBackup")
+
+    def _ended(self, message: str, operation: str) -> RestoreError:
+        cause = self._timeout_cause
+        if isinstance(cause, ApiError):
+            request_id = f", request ID {cause.request_id}" if cause.request_id else ""
+            message += f"; last error: {type(cause).__name__} ({cause.code}{request_id})"
+        elif cause is not None:
+            message += f"; last error: {type(cause).__name__}"
+        error = WaitTimeoutError(message, operation=operation, backup_id=self._backup_id)
+        error.__cause__ = cause
+        return self._finalize(error)
+
+    def _finalize(self, error: RestoreError) -> RestoreError:
+        error.backup = self._last_backup
+        unresolved = self._unresolved_error is not None
+        error.outcome_unknown = self._restore_unknown or self._exemption_unknown or unresolved
+        return error
+
+    def _log_resolved(self, action: Action, response: Response) -> None:
+        if action is Action.DESCRIBE and self._unresolved_error is not None:
+            state = state_name(response.backup.backup_state)
+            cause = type(self._unresolved_error).__name__
+            log(
+                logging.WARNING,
+                f"outcome unknown after {cause}; DescribeBackups reports {state}",
+                operation=self._unresolved_error.operation,
+                backup_id=self._backup_id,
+                backup_state=state,
+                request_id=response.request_id,
+            )

@@ -1,0 +1,129 @@
+"""Threads that run calls, for `restore_backups` and for the asynchronous client."""
+
+import atexit
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextvars import Context, copy_context
+from typing import Any, Final, TypeVar
+from weakref import WeakSet
+
+from ._call import call_in_flight, cancellation
+from .exceptions import RestoreError
+
+T = TypeVar("T")
+
+
+class CallThreads:
+    """Runs calls in at most ``limit`` threads, in the context of whoever submits them.
+
+    `concurrent.futures.ThreadPoolExecutor` has three properties that do not fit: the interpreter waits at its
+    end for all that is queued, an idle thread stays until the pool is shut down, and a thread that cannot be
+    started leaves its work in the queue. These threads are daemons that end when there is nothing to do.
+    """
+
+    def __init__(self, limit: int | None) -> None:
+        """Start no thread yet; without a ``limit``, each call gets one of its own."""
+        self._limit: Final = limit
+        self._lock: Final = threading.Lock()
+        self._waiting: Final = deque[tuple[Future[Any], Context, Callable[[], Any]]]()
+        self._running: Final[dict[int, Context]] = {}  # by the identifier of the thread
+        self._threads = 0
+        _all_threads.add(self)
+
+    def submit(self, function: Callable[[], T], cancelled: threading.Event) -> Future[T]:
+        """Run the function in a thread. Once ``cancelled`` is set, its calls send nothing more.
+
+        If no thread can be started, the future has a `RestoreError` that says so.
+        """
+        future: Future[T] = Future()
+        context = copy_context()
+        context.run(cancellation.set, cancelled)
+        with self._lock:
+            self._waiting.append((future, context, function))
+            if self._limit is not None and self._threads >= self._limit:
+                return future
+            self._threads += 1
+        try:
+            threading.Thread(target=self._work, name="cloudhsm-restore", daemon=True).start()
+        except RuntimeError as error:  # the limit of the process
+            self._without_thread(str(error))
+        return future
+
+    def _without_thread(self, reason: str) -> None:
+        with self._lock:
+            self._threads -= 1
+            if self._threads:
+                return  # Another thread will run it.
+            abandoned = [*self._waiting]
+            self._waiting.clear()
+        for future, _, _ in abandoned:
+            if future.set_running_or_notify_cancel():
+                future.set_exception(RestoreError(f"{reason}; nothing was sent", retryable=True))
+
+    def _work(self) -> None:
+        thread = threading.get_ident()
+        while True:
+            with self._lock:
+                self._running.pop(thread, None)
+                if not self._waiting:
+                    self._threads -= 1
+                    return
+                future, context, function = self._waiting.popleft()
+                self._running[thread] = context
+            if future.set_running_or_notify_cancel():
+                try:
+                    result = context.run(function)
+                except StopIteration as error:  # A Future cannot hold it. An exhausted mock raises it.
+                    future.set_exception(RuntimeError(f"{function} raised StopIteration: {error}"))
+                except BaseException as error:  # noqa: BLE001 (it is raised where the result is awaited)
+                    future.set_exception(error)
+                else:
+                    future.set_result(result)
+            # Or an idle thread would keep the last result, and a traceback its connection.
+            del future, context, function
+            result = None
+
+    def is_current(self) -> bool:
+        """Return whether this is called in one of these threads, by the garbage collector for example."""
+        return threading.get_ident() in self._running
+
+    def cancel(self) -> None:
+        """Let the calls send nothing more."""
+        with self._lock:
+            contexts = [*self._running.values(), *(context for _, context, _ in self._waiting)]
+        for context in contexts:
+            if (cancelled := context.get(cancellation)) is not None:
+                cancelled.set()
+
+    def wait_for_requests(self) -> None:
+        """Wait until the HTTP requests in flight have ended, and a moment more for their log records.
+
+        A thread that sleeps between two of boto3's attempts is not waited for.
+        """
+        moment = time.monotonic() + 0.2
+        while self._running and (self._is_in_flight() or time.monotonic() < moment):
+            if self._is_in_flight():
+                moment = time.monotonic() + 0.2
+            time.sleep(0.01)
+
+    def _is_in_flight(self) -> bool:
+        with self._lock:
+            return any(call_in_flight(context) for context in self._running.values())
+
+
+_all_threads: Final[WeakSet[CallThreads]] = WeakSet()
+
+
+def _at_exit() -> None:
+    # Daemon threads still run here.
+    everything = [*_all_threads]
+    for threads in everything:
+        threads.cancel()
+    for threads in everything:
+        threads.wait_for_requests()
+
+
+atexit.register(_at_exit)

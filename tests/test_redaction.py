@@ -1,0 +1,326 @@
+"""No credential is ever in a message, a repr, a traceback, a log line or a pickle."""
+
+import base64
+import copy
+import html
+import json
+import logging
+import pickle
+import re
+import sys
+import textwrap
+import traceback
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+from urllib.parse import quote
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from cloudhsm_restore import ApiError, ConfigurationError, ConnectError, RestoreClient, RestoreError
+from cloudhsm_restore._redaction import KEPT, PATTERNS_ONLY, Masker, printable
+
+from .clients import config
+from .raw_server import BACKUP_ID, RawServer, error_response, http, wire_backup
+
+KEY, TOKEN, PASSWORD = "SECRETKEYSECRETKEYSECRETKEY", "TOKENTOKENTOKENTOKEN/+=", "hunter2pass"
+SECRETS = (KEY, "SECRETKEY", TOKEN, "TOKENTOKEN", PASSWORD)
+
+
+@contextmanager
+def nothing_leaks(caplog: pytest.LogCaptureFixture) -> Generator[list[RestoreError]]:
+    """Collects the error that is raised inside, and looks for secrets wherever it shows."""
+    caught: list[RestoreError] = []
+    caplog.set_level(logging.DEBUG, "cloudhsm_restore")
+    try:
+        yield caught
+    except RestoreError as error:
+        caught.append(error)
+    [failure] = caught
+    shown = [str(failure), repr(failure), repr(vars(failure)), "".join(traceback.format_exception(failure))]
+    for again in (pickle.loads(pickle.dumps(failure)), copy.deepcopy(failure)):
+        shown += [str(again), repr(vars(again))]
+    shown.append(pickle.dumps(failure, 0).decode("latin-1"))
+    shown += [str(vars(record)) for record in caplog.records if record.name.startswith("cloudhsm_restore")]
+    shown.append("".join(traceback.format_exception(failure.__cause__)) if failure.__cause__ else "")
+    for text in shown:
+        for secret in SECRETS:
+            assert secret not in text
+
+
+def make_client(endpoint_url: str, **options: Any) -> RestoreClient:
+    """A client with secrets that can be recognized."""
+    session = boto3.Session("AKIAEXAMPLE", KEY, TOKEN, region_name="us-east-1")
+    return RestoreClient(session=session, endpoint_url=endpoint_url, config=config(**options))
+
+
+def test_a_password_in_the_endpoint_url(caplog: pytest.LogCaptureFixture) -> None:
+    """botocore quotes the whole endpoint URL; the error masks its password, and so does its cause."""
+    with nothing_leaks(caplog) as caught, make_client(f"http://user:{PASSWORD}@127.0.0.1:1") as client:
+        client.restore_backup(BACKUP_ID)
+    assert type(caught[0]) is ConnectError
+    assert "//***@127.0.0.1:1" in str(caught[0])
+
+
+def test_a_password_in_an_invalid_endpoint_url(caplog: pytest.LogCaptureFixture) -> None:
+    """The password of an invalid URL is masked in the error of the constructor."""
+    with nothing_leaks(caplog), make_client(f"http://user:{PASSWORD}@127.0.0.1:99999"):
+        pass
+    with nothing_leaks(caplog), make_client(f"http://user:{PASSWORD}@"):
+        pass
+
+
+def test_a_password_in_the_proxy_url(caplog: pytest.LogCaptureFixture) -> None:
+    """The password of a proxy that does not listen is masked."""
+    proxies = {"http": f"http://user:{PASSWORD}@127.0.0.1:1"}
+    with nothing_leaks(caplog) as caught, make_client("http://127.0.0.1:2", proxies=proxies) as client:
+        client.restore_backup(BACKUP_ID)
+    assert type(caught[0]) is ConnectError
+
+
+def test_a_token_that_is_not_a_valid_header(caplog: pytest.LogCaptureFixture) -> None:
+    """http.client and botocore quote a session token with a line break; the error masks it."""
+    session = boto3.Session("AKIAEXAMPLE", KEY, TOKEN + "\nx", region_name="us-east-1")
+    with (
+        nothing_leaks(caplog) as caught,
+        RestoreClient(session=session, endpoint_url="http://127.0.0.1:1", config=config()) as client,
+    ):
+        client.restore_backup(BACKUP_ID)
+    assert type(caught[0]) is ConfigurationError
+    assert not caught[0].outcome_unknown
+
+
+CANONICAL = (
+    "The request signature we calculated does not match the signature you provided. The Canonical String "
+    "for this request should have been\n'POST\n/\n\nhost:x\nx-amz-date:20260102T030405Z\n"
+    f"x-amz-security-token:{TOKEN}\n\ncontent-type;host'"
+)
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        error_response("InvalidSignatureException", CANONICAL),
+        error_response(
+            "SomethingElse", f"Authorization: AWS4 and X-Amz-Security-Token={TOKEN}&Password={PASSWORD}"
+        ),
+        http({"Backup": wire_backup(BackupState=5, ClusterId=f"x-amz-security-token: {TOKEN}")}),
+        http({"Backup": {"BackupId": f"http://user:{PASSWORD}@host"}}),
+        http({"Backup": wire_backup(CreateTimestamp=f"SessionToken={TOKEN}")}),
+    ],
+    ids=["signature", "any error", "malformed", "another backup", "timestamp"],
+)
+def test_a_response_that_repeats_the_request(
+    raw_server: RawServer, caplog: pytest.LogCaptureFixture, response: bytes
+) -> None:
+    """The response to an invalid signature repeats the request with its token, which is masked."""
+    with nothing_leaks(caplog), make_client(raw_server.respond(response)) as client:
+        client.restore_backup(BACKUP_ID)
+
+
+def test_the_rest_is_kept(raw_server: RawServer) -> None:
+    """Text that is not a secret is not masked."""
+    with make_client(raw_server.respond(error_response("InvalidSignatureException", CANONICAL))) as client:
+        with pytest.raises(ApiError, match="x-amz-date:20260102T030405Z") as caught:
+            client.restore_backup(BACKUP_ID)
+        assert "x-amz-security-token:***" in caught.value.message
+
+
+def percent_encoded(secret: str) -> str:
+    return quote(secret, safe="")
+
+
+FORMS: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "URL-encoded": percent_encoded,
+    "URL-encoded in lower case": lambda secret: re.sub(
+        "%..", lambda it: it[0].lower(), percent_encoded(secret)
+    ),
+    "JSON": lambda secret: json.dumps({"token": secret}),
+    "JSON with escaped slashes": lambda secret: json.dumps(secret).replace("/", "\\/"),
+    "JSON in ASCII escapes": lambda secret: "".join(f"\\u{ord(character):04x}" for character in secret),
+    "HTML": html.escape,
+    "HTML in numbers": lambda secret: "".join(f"&#{ord(character)};" for character in secret),
+    "HTML in hexadecimal numbers": lambda secret: "".join(f"&#x{ord(character):x};" for character in secret),
+    "wrapped": lambda secret: "\r\n  ".join(textwrap.wrap(secret, 7)),
+    "wrapped in JSON": lambda secret: json.dumps("\n".join(textwrap.wrap(secret, 7))),
+    "repr of bytes": lambda secret: repr(secret.encode()),
+    "base64": lambda secret: base64.b64encode(secret.encode()).decode(),
+    "base64 of more": lambda secret: base64.b64encode(f"x:{secret}, and more".encode()).decode(),
+    "base64 for URLs": lambda secret: base64.urlsafe_b64encode(f"{secret}!".encode()).decode(),
+    "base64, wrapped": lambda secret: "\n".join(textwrap.wrap(FORMS["base64 of more"](secret), 20)),
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize("secret", [TOKEN, KEY, PASSWORD, "p&ss<wörd>'\"+/%"])
+def test_a_known_secret_is_masked_in_every_form(form: Callable[[str], str], secret: str) -> None:
+    """A secret of the call is masked by its value, however a server or a library has written it."""
+    shown = form(secret)
+    masked = Masker([secret]).text(f"before {shown} after")
+    assert "***" in masked
+    assert masked.startswith("before ")
+    assert masked.endswith(" after")
+    # Three characters in a row may remain at the edges of base64, where they also depend on their neighbors.
+    assert not any(shown[place : place + 8] in masked for place in range(8, len(shown) - 16))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Error loading login session token: Unable to load a existing login session for session x.",
+        "User: arn:aws:sts::111122223333:assumed-role/Admin/ops@example.com is not authorized.",
+        "The security token included in the request is expired",
+        "https://host/path?mail=a@b",
+        'Could not connect to the endpoint URL: "https://cloudhsmv2.us-east-1.amazonaws.com/"',
+        "backup-a2b3c4d5e6f is in state READY",
+        "100% of &lt;b&gt; and C:\\new\\table",
+    ],
+)
+def test_other_text_is_kept(text: str) -> None:
+    """AWS's own sentences have words such as token and key in them, and none is masked."""
+    assert Masker([TOKEN, KEY, PASSWORD]).text(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("http://user:pw@host/", "http://***@host/"),
+        ("Invalid endpoint: user:pw@127.0.0.1:1", "Invalid endpoint: ***@127.0.0.1:1"),
+        ("Authorization: Bearer abc", "Authorization: Bearer ***"),
+        ("<SecretAccessKey>abc</SecretAccessKey>", "<SecretAccessKey>***</SecretAccessKey>"),
+        ("'SecretAccessKey': 'abc'", "'SecretAccessKey': '***'"),
+        ("aws_session_token=abc", "aws_session_token=***"),
+        ("x-amz-security-token:abc\nhost:x", "x-amz-security-token:***\nhost:x"),
+    ],
+)
+def test_a_secret_of_another_call_is_masked_by_its_name(text: str, shown: str) -> None:
+    """The values of other calls' secrets are not known, so that the name beside them counts."""
+    assert PATTERNS_ONLY.text(text) == shown
+
+
+def test_the_work_is_linear() -> None:
+    """A text ten times as long takes no more work than the part that is kept, and no pattern backtracks."""
+
+    def steps(text: str) -> int:
+        counted = 0
+
+        def count(frame: FrameType, event: str, argument: object) -> None:
+            nonlocal counted
+            counted += 1
+
+        sys.setprofile(count)
+        try:
+            Masker([TOKEN, KEY]).text(text)
+        finally:
+            sys.setprofile(None)
+        return counted
+
+    for part in (
+        "//",
+        "password ",
+        "&amp",
+        "\\u00",
+        "secret_access_key:",
+        "Invalid endpoint: ",
+        "%2",
+        TOKEN[:-1],
+    ):
+        assert steps(part * 500_000) <= 1.1 * steps(part * 5_000) + 200
+
+
+def test_data_is_bounded() -> None:
+    """The data that an error keeps is bounded in depth, in number, and in length."""
+    deep: Any = TOKEN
+    for _ in range(900):
+        deep = [deep]
+    mask = Masker([TOKEN])
+    assert TOKEN not in repr(mask.data(deep))
+    assert len(repr(mask.data([TOKEN] * 100_000))) < 10_000
+    assert len(mask.data({"a": "x" * 10 * KEPT})["a"]) == KEPT
+    assert mask.data(b"x" + TOKEN.encode()) == b"x***"
+    assert mask.data({"x": object()}) == {"x": "<object>"}
+    assert mask.data({"Authorization": "abc", "Set-Cookie": "d"}) == {
+        "Authorization": "***",
+        "Set-Cookie": "***",
+    }
+
+
+def test_a_secret_at_the_cut_is_masked_whole() -> None:
+    """A text that is truncated within a secret keeps no part of the secret."""
+    for place in range(KEPT - len(TOKEN) - 2, KEPT + 2):
+        shown = Masker([TOKEN]).text("." * place + TOKEN + "." * 100)
+        assert TOKEN[:4] not in shown
+        assert len(shown) <= KEPT + 3
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\n  b\tc", "a b c"),
+        ("\x1b[31mred\x1b[0m", "?[31mred?[0m"),
+        ("\u202eevil\u2066", "?evil?"),
+        ("half \ud800", "half ?"),
+        ("zero\u200bwidth\ufeff", "zero?width?"),
+        ("naïve ✓", "naïve ✓"),
+    ],
+)
+def test_messages_are_printable(text: str, shown: str) -> None:
+    """A message is one line, without control characters, bidirectional marks, and lone surrogates."""
+    assert printable(text) == shown
+
+
+@pytest.mark.parametrize("password", ["p/ss", "p#ss", "p?ss", "p'ss", 'p"ss'])
+def test_a_password_that_should_have_been_escaped(password: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A password that makes the URL invalid is masked in the error about the URL."""
+    url = f"http://user:{PASSWORD}{password}@127.0.0.1:1"
+    with nothing_leaks(caplog), make_client(url) as client:
+        client.restore_backup(BACKUP_ID)
+    with nothing_leaks(caplog), make_client("http://127.0.0.1:1", proxies={"http": url}) as client:
+        client.restore_backup(BACKUP_ID)
+
+
+def test_the_cause_carries_no_secret(raw_server: RawServer) -> None:
+    """The secrets in botocore's exception are masked too."""
+    response = error_response("InvalidSignatureException", CANONICAL)
+    for client in (
+        make_client(f"http://user:{PASSWORD}@127.0.0.1:1"),
+        make_client(raw_server.respond(response)),
+    ):
+        with client, pytest.raises(RestoreError) as caught:
+            client.restore_backup(BACKUP_ID)
+        carried = repr(vars(caught.value.__cause__)) + pickle.dumps(caught.value.__cause__, 0).decode(
+            "latin-1"
+        )
+        assert not any(secret in carried for secret in SECRETS)
+
+
+def test_additions_of_instrumentation_are_masked(caplog: pytest.LogCaptureFixture) -> None:
+    """Secrets that instrumentation has added to botocore's exception are masked too."""
+
+    class Instrumented:
+        def restore_backup(self, **_: object) -> None:
+            error: Any = ClientError(
+                {"Error": {"Code": "Throttling", "Message": "Slow down"}}, "RestoreBackup"
+            )
+            error.args = (*error.args, f"https://user:{PASSWORD}@host/")
+            error.url = f"https://user:{PASSWORD}@host/"
+            raise error
+
+    instrumented: Any = Instrumented()
+    with nothing_leaks(caplog) as caught:
+        RestoreClient(instrumented).restore_backup(BACKUP_ID)
+    assert PASSWORD not in repr(vars(caught[0].__cause__)) + repr(caught[0].__cause__)
+
+
+def test_the_log_of_a_success(raw_server: RawServer, caplog: pytest.LogCaptureFixture) -> None:
+    """The INFO line of a restore holds no credential either."""
+    caplog.set_level(logging.DEBUG, "cloudhsm_restore")
+    with make_client(raw_server.respond(http({"Backup": wire_backup()}))) as client:
+        client.restore_backup(BACKUP_ID)
+    records = [str(vars(record)) for record in caplog.records if record.name == "cloudhsm_restore"]
+    assert records
+    assert not any(secret in record for record in records for secret in SECRETS)
