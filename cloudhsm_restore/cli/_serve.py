@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from ._settings import Problem, Settings, Status
+from ._settings import CommandError, Settings, Status
 
 if TYPE_CHECKING:
     from cloudhsm_restore.testing import BackupFields, LocalCloudHsm
@@ -24,7 +24,7 @@ def _local_service(region: str | None, port: int, *others: int) -> "LocalCloudHs
         if others:
             return _local_service(region, *others)
         what = f"Cannot listen on 127.0.0.1:{port}: {error.strerror}."
-        raise Problem(what, Status.CONFIGURATION) from error
+        raise CommandError(what, Status.CONFIGURATION) from error
 
 
 @click.command(epilog="\b\nExample:\n  cloudhsm-restore serve --port 8080 --pending 100")
@@ -59,9 +59,10 @@ def serve(settings: Settings, port: int | None, pending: int) -> None:
                 service.add_backup(**fields)
             undo = f"unset {shlex.join(service.environ)}"
             click.echo(f"export {shlex.join(f'{name}={value}' for name, value in service.environ.items())}")
-            settings.say(
-                "Run the line above in another shell to point AWS tools at this service. Press Ctrl-C to stop it."
+            settings.echo_stderr(
+                "Run the line above in another shell to point AWS tools at this service. "
+                "Press Ctrl-C to stop it."
             )
             threading.Event().wait()
     except KeyboardInterrupt:
-        settings.say(f"Stopped. To undo the export, run:\n{undo}" if undo else "Stopped.")
+        settings.echo_stderr(f"Stopped. To undo the export, run:\n{undo}" if undo else "Stopped.")
