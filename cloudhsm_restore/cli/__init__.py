@@ -66,6 +66,7 @@ def list_(settings: Settings) -> Status:
 
     chosen = () if settings.every else settings.states or ("PENDING_DELETION",)
     failed: list[Status] = []
+    # A column that has the same value in every row is left out.
     regions, states = settings.all_regions, settings.every or bool(settings.states)
     if regions:
         backups, failed = find_in_all_regions(settings, chosen)
@@ -123,6 +124,7 @@ def restore(settings: Settings, ids: Sequence[str]) -> Status:
       cloudhsm-restore restore --all-pending --deleted-after 12h --yes --output json > result.json
       cloudhsm-restore restore - --yes < ids.txt
     """
+    # Checked before anything is imported: a usage error comes at once.
     if bool(ids) == settings.all_pending:
         what = "backup IDs, - to read them from standard input, or --all-pending"
         raise click.UsageError(f"Specify {what}, and not both.")
@@ -146,6 +148,7 @@ def demo(settings: Settings) -> None:
     run(console if settings.colors_on(sys.stdout) else Console(color_system=None, highlight=False))
 
 
+# The options of all commands are in one module, and `serve` has only this one of them.
 serve.params.append(REGION)
 cli.add_command(serve)
 

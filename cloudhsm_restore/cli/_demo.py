@@ -1,4 +1,4 @@
-"""The story of one backup, told on the local service: ``cloudhsm-restore demo``."""
+"""The story of one backup, on the local service: ``cloudhsm-restore demo``."""
 
 import sys
 from traceback import format_exception_only
@@ -65,6 +65,7 @@ def _execute(console: Console, code: str, names: dict[str, Any]) -> None:
             text = pretty_repr(result, max_width=console.width - _INDENT)
             console.print(Padding(ReprHighlighter()(text), (0, 0, 0, _INDENT), expand=False))
 
+    # Not wrapped, so that it can be copied.
     console.print(Text.assemble((">>> ", "dim"), (code, "cyan")), soft_wrap=True)
     try:
         # As Python's own prompt does it: the hook gets the value of an expression.

@@ -95,11 +95,13 @@ def _in_cli_phrases(line: str) -> str:
 
 def _better_advice(error: RestoreError) -> str:
     """Return advice for the command line, if there is more to say than the library can."""
+    # `ensure_restored` raises a timeout from the last error, which may have come from another server.
     cause = error.__cause__
     if _is_not_from_aws(error) or _is_not_from_aws(cause):
         return _NOT_AWS
     if not isinstance(error, exceptions.ConfigurationError) or cause is None:
         return ""
+    # By name, because importing all of them from botocore would cost more than the message.
     names = {cls.__name__ for cls in type(cause).__mro__}
     rules = ((name in names and str(cause).startswith(start), advice) for name, start, advice in _CONFIGURE)
     return next((advice for matches, advice in rules if matches), "")

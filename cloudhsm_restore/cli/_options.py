@@ -18,6 +18,7 @@ STATES: Final = ("CREATE_IN_PROGRESS", "READY", "DELETED", "PENDING_DELETION")
 
 def _duration(value: Any) -> float:
     """Parse a number of seconds, or a number with a unit: 90, 5m, 2h, 3d."""
+    # Neither a sign nor an exponent: `nan` would pass every comparison, and `1e300` overflows.
     match = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)([smhd]?)", str(value))
     if match is None:
         raise click.BadParameter(f"{value!r} is not a duration such as 90, 5m, or 2h.")
@@ -50,6 +51,7 @@ def _complete_profile(_: click.Context, __: click.Parameter, incomplete: str) ->
 
 def _store(context: click.Context, parameter: click.Parameter, value: object) -> None:
     """Keep an option. One after the command overrides one before it."""
+    # Completion creates contexts of its own, without the settings of `main`.
     settings = context.ensure_object(Settings)
     name = parameter.name or ""
     if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
@@ -64,6 +66,7 @@ def _flag(*names: str, help: str) -> click.Option:  # noqa: A002  (click's name)
     return _option(*names, is_flag=True, help=help)
 
 
+# Each help text is short enough for `--help` at 80 columns, and the default comes last.
 REGION: Final = _option("--region", metavar="NAME", help="AWS Region. Default: resolved by boto3.")
 COLOR: Final = _flag("--no-color", help="Disable colors. Same as setting NO_COLOR.")
 _PROFILE: Final = "AWS profile. Default: resolved by boto3."

@@ -33,6 +33,7 @@ def format_time_left(left: timedelta | None) -> str:
     days, hours = divmod(minutes // 60, 24)
     if days:
         return f"{days} d {hours} h"
+    # Seconds would be out of date before they are read.
     return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min"
 
 
@@ -78,6 +79,7 @@ def fit(columns: Mapping[str, Sequence[Cell]], width: int) -> list[str]:
     The first two columns are always there: below each other if they do not fit side by side.
     """
     used, kept = -_GAP, dict[str, list[str]]()
+    # In the order of the columns: those that a user needs least come last, and are dropped first.
     filled = {title: cells for title, cells in columns.items() if cells}
     for title, cells in filled.items():
         widest = max(cell_len(text) for text in (title, *(text for text, _ in cells)))
@@ -143,6 +145,7 @@ class OutputWriter:
             raise self.failure
 
     def _write(self, text: str) -> None:
+        # After the first failure nothing is written: a line would follow a gap.
         if self.failure is not None or not text:
             return
         try:

@@ -84,6 +84,7 @@ class Record:
         """The exit status for this backup."""
         if self.error:
             return status_of(self.error)
+        # Not attempted is not restored, so it is a failure as well.
         by_outcome = dict.fromkeys(SUCCEEDED, Status.DONE) | {Outcome.UNKNOWN: Status.UNKNOWN}
         return by_outcome.get(self.outcome, Status.FAILED)
 
@@ -131,6 +132,7 @@ def report(
 ) -> Status:
     """End the data, print everything else, and return the exit status."""
     data.end(lambda width: _table(records, width))
+    # One cause, one line: sixty backups that are denied for one reason are one thing to fix.
     groups: dict[object, list[Record]] = {}
     for each in records:
         state = each.backup and each.backup.backup_state
@@ -163,6 +165,7 @@ def _cause(group: Sequence[Record]) -> str:
         cause = f"{cause_of(error)}. {format_advice(error)}".rstrip()
     elif first.outcome is Outcome.WOULD_NOT_RESTORE:
         cause = f"the state is {first.backup and first.backup.backup_state}."
+    # AWS Support needs one request ID, and the JSON has the others.
     request_id = getattr(error, "request_id", None)
     request = f", request ID {request_id}" if request_id else ""
     which = "First: " if len(group) > 1 else ""
@@ -177,6 +180,7 @@ def _retry(settings: Settings, records: Sequence[Record]) -> str:
     # Backups that may be READY are not found again by --all-pending.
     needed = settings.all_pending and not all(each.outcome in _STILL_PENDING for each in retried)
     if len(settings.connections) == 1 and (needed or 0 < len(ids) <= _MAX_IDS_PER_COMMAND):
+        # An ID from standard input can look like an option.
         end_of_options = ["--"] if any(each.startswith("-") for each in ids) else []
         return f"To retry:\n  {settings.command('restore', *end_of_options, *ids)}"
     return "To retry, run the same command again. Restored backups are left unchanged." if ids else ""

@@ -42,6 +42,7 @@ def restore(settings: Settings, words: Sequence[str]) -> Status:
         if settings.all_pending:
             connection = settings.connect()
             found = {each.backup_id: each for each in find(settings, _PENDING, connection)}
+            # Earliest deletion first, which is also the order of the restores.
             connection.backup_ids = list(found)
             if not found:
                 OutputWriter(settings).end(lambda _: ())
@@ -204,6 +205,7 @@ class Run(logging.Handler):
         if error is None:
             outcome = Outcome.RESTORED
             if result.changed is False:
+                # The response alone does not say who set the attribute.
                 exempted = "ModifyBackupAttributes" in self._sent.get(backup_id, ())
                 outcome = Outcome.EXEMPTED if exempted else Outcome.ALREADY_RESTORED
         elif error.backup and error.backup.backup_state is BackupState.READY:

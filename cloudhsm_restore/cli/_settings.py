@@ -123,6 +123,7 @@ class Settings:
         context = click.get_current_context()
         options: list[str] = []
         for option in context.command.params:
+            # Not from the context, which has only what was given after the command.
             value = getattr(self, str(option.name), None)
             if option.name in _REPEATED and value:
                 options += [option.opts[-1], *([] if value is True else [without_password(f"{value}")])]
@@ -137,6 +138,8 @@ class Settings:
 
         from cloudhsm_restore import ConfigurationError
 
+        # `RestoreClient` creates the client, with its checks and its name in the user agent. What the client
+        # knows about region and endpoint is public only on boto3's client itself.
         class Session(boto3.Session):
             def client(self, *args: Any, **options: Any) -> Any:
                 self.made = super().client(*args, **options)
@@ -158,6 +161,7 @@ class Settings:
 
         from cloudhsm_restore import RestoreClient
 
+        # `restore_backups` runs no more workers than the connection pool holds.
         config = Config(max_pool_connections=self.workers) if self.workers else None
         client = RestoreClient(
             session=self.session, region_name=region, endpoint_url=self.endpoint_url, config=config

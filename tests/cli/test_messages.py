@@ -30,7 +30,7 @@ sso_role_name = restorer
         ([], _NO_REGION, "Pass --region or set AWS_DEFAULT_REGION (boto3 does not read AWS_REGION)."),
         ([], _NO_KEY, "Pass --profile or set AWS_PROFILE. For an IAM Identity Center profile, also run"),
         ([], {"AWS_SECRET_ACCESS_KEY": ""}, "Set both the access key ID and the secret access key, or pass"),
-        (["--profile", "nobody"], {}, "Run `aws configure list-profiles` to list the available profiles."),
+        (["--profile", "missing"], {}, "Run `aws configure list-profiles` to list the available profiles."),
         (["--profile", "sso"], {}, "Run `aws sso login` with this profile."),
         (["--endpoint-url", "localhost:4566"], {}, "a URL that starts with http:// or https://."),
         (["--region", "not a region"], {}, "Check the region, the profile, the credentials"),

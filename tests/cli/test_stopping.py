@@ -247,7 +247,7 @@ def test_data_and_bar_on_one_terminal(service: LocalCloudHsm, env: dict[str, str
 
 
 def test_300_pending(service: LocalCloudHsm, env: dict[str, str]) -> None:
-    """300 backups are restored with a report that is no longer than for one."""
+    """300 backups are restored with a report as short as for a single one."""
     pending(service, 300)
     ran = run("restore", "--all-pending", "--yes", "--workers", "20", "--output", "table", env=env)
     assert (ran.status, ran.out) == (0, "")
