@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from ._settings import Problem, Settings, Status
+from ._settings import CommandError, Settings, Status
 
 if TYPE_CHECKING:
     from cloudhsm_restore.testing import BackupFields, LocalCloudHsm, ReceivedRequest
@@ -74,19 +74,20 @@ def serve(settings: Settings, port: int | None, pending: int, faults: Iterable[M
     # Requests are printed here and not by the threads that serve them, which would wait for a terminal or a
     # pipe that is not read.
     requests: SimpleQueue[ReceivedRequest | None] = SimpleQueue()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, _: _stop(requests, number))
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Windows has no SIGHUP.
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda number, _: _stop(requests, number))
     with _local_service(settings.region, requests.put, *(_PORTS if port is None else (port,))) as service:
         _add_backups(service, pending)
         _inject(service, faults)
         export, undo = _exports(service.environ)
         click.echo(export)
-        settings.say(
+        settings.echo_stderr(
             "Run the line above in another shell to point AWS tools at this service. Press Ctrl-C to stop it."
         )
         while (request := requests.get()) is not None:
-            settings.say(_line(request))
-    settings.say(f"Stopped. To undo the export, run:\n{undo}")
+            settings.echo_stderr(_line(request))
+    settings.echo_stderr(f"Stopped. To undo the export, run:\n{undo}")
 
 
 def _stop(requests: "SimpleQueue[ReceivedRequest | None]", number: int) -> None:
@@ -107,7 +108,7 @@ def _local_service(
         if others:
             return _local_service(region, on_request, *others)
         message = f"Cannot listen on 127.0.0.1:{port}: {error.strerror}."
-        raise Problem(message, Status.CONFIGURATION) from error
+        raise CommandError(message, Status.CONFIGURATION) from error
 
 
 def _add_backups(service: "LocalCloudHsm", pending: int) -> None:
