@@ -1,8 +1,8 @@
-# Everything runs in environments of its own below this folder; nothing needs to be active.
+# Every target creates the environments that it needs below this folder; none has to be active.
 PYTHON ?= python3
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo picture schema test docs docs-look docs-output check types build sbom licences audit release versions campaign fuzz bench benchmark-cli javascript clean
+.PHONY: demo picture schema test docs docs-look docs-output check types build sbom licenses audit release versions fault-injection fuzz bench benchmark-cli javascript clean
 
 demo: .venv/demo
 	.venv/bin/python -m cloudhsm_restore demo
@@ -18,7 +18,7 @@ schema: .venv/demo
 test: .venv/test .venv-aws/done
 	@AWS_CLI=$(CURDIR)/.venv-aws/bin/aws .venv/bin/python -m pytest -n 2 --cov --cov-report=term
 
-# What the pages' blocks print, from a real run.
+# The output of the pages' blocks, from a real run.
 docs-output: .venv/test
 	.venv/bin/python -m pytest tests/test_docs.py --update-docs
 
@@ -28,7 +28,7 @@ docs: .venv/docs
 	.venv/bin/python docs/links.py
 	@echo docs/_build/html/index.html
 
-# Pictures of every page in docs/_build/look. Needs Chromium; not part of CI.
+# A picture of every page, in docs/_build/look. It needs Chromium, so it is not part of CI.
 docs-look: docs .venv-look/done
 	mkdir -p docs/_build/look
 	.venv-look/bin/python docs/look.py
@@ -54,14 +54,14 @@ check: .venv/dev .venv-cfn/done types sbom
 	.venv/bin/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
 	.venv/bin/pre-commit validate-config
 
-# What type checkers and editors say of an application that has the wheel: without boto3-stubs, and with them.
+# Type checkers and an editor's language server on an application that has the wheel, without boto3-stubs and with them.
 types: .venv/dev .venv-wheel/done .venv-stubs/done
 	.venv/bin/python -m tests.check_types without-stubs .venv-wheel
 	.venv/bin/python -m tests.check_types with-stubs .venv-stubs
 	.venv-wheel/bin/python tests/check_hover.py .venv/bin/pyright-langserver
 	PATH="$(CURDIR)/.venv-stubs/bin:$$PATH" .venv/bin/pyright --project .venv-stubs --verifytypes cloudhsm_restore --ignoreexternal
 
-# The built wheel in an environment of its own, as an application has it.
+# An environment that has the built wheel, as an application has it.
 .venv-wheel/done: dist
 	rm -rf .venv-wheel
 	$(PYTHON) -m zipfile -l dist/*.whl | grep cloudhsm_restore/py.typed
@@ -73,7 +73,7 @@ types: .venv/dev .venv-wheel/done .venv-stubs/done
 	cd .venv-wheel && bin/python -c "from cloudhsm_restore import *; from cloudhsm_restore.testing import *"
 	touch $@
 
-# The same with the stubs that make boto3 typed; those of S3 are there to be taken for the wrong ones.
+# The same with boto3-stubs. The client of S3 is there to be passed by mistake (tests/typing/wrong_with_boto3.py).
 .venv-stubs/done: .venv-wheel/done
 	rm -rf .venv-stubs
 	$(PYTHON) -m venv .venv-stubs
@@ -92,7 +92,7 @@ dist: $(PACKAGE) | .venv-build/done
 
 build: .venv-wheel/done
 
-# What an installation brings with it, with the extra `cli`, in an environment that has nothing else, not even pip.
+# An environment with the package, its extra `cli`, and their dependencies, and without pip.
 .venv-bare/done: dist
 	rm -rf .venv-bare
 	$(PYTHON) -m venv --without-pip .venv-bare
@@ -100,7 +100,7 @@ build: .venv-wheel/done
 		"$$(ls dist/*.whl)[cli]"
 	touch $@
 
-# The list of it for machines (CycloneDX), validated.
+# The SBOM of that environment (CycloneDX), validated.
 sbom: .venv-bare/done .venv-sbom/done
 	VERSION=$$(sed -n 's/^__version__ = "\(.*\)"$$/\1/p' cloudhsm_restore/_version.py); \
 		sed "s/^dynamic = .*/version = \"$$VERSION\"/" pyproject.toml > .venv-sbom/pyproject.toml
@@ -113,17 +113,17 @@ sbom: .venv-bare/done .venv-sbom/done
 	touch $@
 
 # The table of docs/reference/dependencies.md.
-licences: .venv-bare/done
-	.venv-build/bin/python tools/licences.py .venv-bare/lib/python*/site-packages
+licenses: .venv-bare/done
+	.venv-build/bin/python tools/licenses.py .venv-bare/lib/python*/site-packages
 
-# Whether anything of it is known to be vulnerable. Asks pypi.org, so it is no part of `make check`.
+# Known vulnerabilities of the dependencies. It sends requests to pypi.org, so it is not part of `make check`.
 audit: .venv-bare/done
 	test -x .venv-audit/bin/pip-audit || $(PYTHON) -m venv .venv-audit
 	.venv-audit/bin/python $(PIP_INSTALL) pip-audit
 	.venv-build/bin/python -m pip --python .venv-bare/bin/python freeze --exclude cloudhsm-restore > .venv-audit/requirements.txt
 	.venv-audit/bin/pip-audit --strict --no-deps --disable-pip --requirement .venv-audit/requirements.txt
 
-# A release: CONTRIBUTING.md says what it does. `make release VERSION=1.2.3 DRY_RUN=1` does all but the tag and the push.
+# A release, as CONTRIBUTING.md describes it. `make release VERSION=1.2.3 DRY_RUN=1` leaves out the tag and the push.
 release: .venv/test
 	DRY_RUN=$(DRY_RUN) .venv/bin/python tools/release.py "$(VERSION)"
 
@@ -146,9 +146,9 @@ bench: .venv-bench/done .venv-aws/done
 
 # The suite with old, new and middling versions of what we stand on, and the table of docs/reference/versions.md.
 versions:
-	$(PYTHON) -m tests.versions
+	$(PYTHON) -m tests.version_matrix
 
-# Needs hyperfine (https://github.com/sharkdp/hyperfine).
+# It needs hyperfine (https://github.com/sharkdp/hyperfine).
 benchmark-cli: .venv/demo .venv-aws/done
 	.venv/bin/python -m benchmarks.cli
 
@@ -156,11 +156,11 @@ benchmark-cli: .venv/demo .venv-aws/done
 javascript: .venv/dev
 	.venv/bin/python -m tests.check_javascript .venv-javascript
 
-campaign: .venv/test
-	.venv/bin/python -m tests.campaign
-	.venv/bin/python -m tests.campaign --asynchronous
+fault-injection: .venv/test
+	.venv/bin/python -m tests.fault_injection
+	.venv/bin/python -m tests.fault_injection --asynchronous
 
-# An hour of inputs that atheris chooses by what the code does with them; `make fuzz SECONDS=60` for less.
+# An hour of coverage-guided fuzzing with atheris; `make fuzz SECONDS=60` takes a minute.
 SECONDS ?= 3600
 fuzz: .venv-fuzz/done
 	.venv-fuzz/bin/python -m tests.fuzz --seconds $(SECONDS)
@@ -174,12 +174,12 @@ fuzz: .venv-fuzz/done
 	@$(PYTHON) -m venv .venv
 
 .venv/demo: pyproject.toml | .venv/bin/python
-	@echo "Installing what the demo needs into .venv ..."
+	@echo "Installing the dependencies of the demo into .venv ..."
 	@.venv/bin/python $(PIP_INSTALL) --editable '.[cli]'
 	@touch $@
 
 .venv/test: pyproject.toml | .venv/bin/python
-	@echo "Installing what the tests need into .venv ..."
+	@echo "Installing the dependencies of the tests into .venv ..."
 	@.venv/bin/python $(PIP_INSTALL) --editable '.[test]'
 	@touch $@
 
@@ -191,14 +191,14 @@ fuzz: .venv-fuzz/done
 	.venv/bin/python $(PIP_INSTALL) --editable '.[dev]'
 	touch $@
 
-# The AWS CLI pins a botocore of its own, so it cannot share an environment with the tests.
+# The AWS CLI pins a version of botocore, so it cannot share an environment with the tests.
 .venv-aws/done:
 	@echo "Installing the AWS CLI into .venv-aws ..."
 	@$(PYTHON) -m venv .venv-aws
 	@.venv-aws/bin/python $(PIP_INSTALL) awscli
 	@touch $@
 
-# cfn-lint brings 180 MB with it, which nothing else needs.
+# cfn-lint has 180 MB of dependencies that no other target needs.
 .venv-cfn/done:
 	$(PYTHON) -m venv .venv-cfn
 	.venv-cfn/bin/python $(PIP_INSTALL) 'cfn-lint>=1.58'

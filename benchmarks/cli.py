@@ -1,10 +1,9 @@
-"""The command line beside the AWS CLI, on the same local service: ``make benchmark-cli``.
+"""The command line and the AWS CLI on the same local service: ``make benchmark-cli``.
 
-Times are hyperfine's (https://github.com/sharkdp/hyperfine); what counts is the ratio within one run.
+hyperfine (https://github.com/sharkdp/hyperfine) measures the times. Only the ratios within one run matter.
 
-1,000 backups one by one through the AWS CLI take many minutes. A sample of them is measured, and the time
-for 1,000 is that of the sample in proportion, which leaves the one `describe-backups` of the pipeline out
-of account.
+1,000 backups one by one through the AWS CLI take many minutes. So a sample is measured, and its time is
+extrapolated to 1,000, which ignores that the pipeline has one `describe-backups`.
 """
 
 import json
@@ -19,7 +18,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 _ROOT = Path(__file__).parent.parent
-_OURS = shlex.quote(str(Path(sys.executable).parent / "cloudhsm-restore"))
+_CLI = shlex.quote(str(Path(sys.executable).parent / "cloudhsm-restore"))
 _AWS = shlex.quote(os.environ.get("AWS_CLI", str(_ROOT / ".venv-aws/bin/aws")))
 _MANY, _SAMPLE = 1000, 20
 
@@ -40,7 +39,7 @@ _PREPARE = shlex.join([sys.executable, "-c", _DELETE_ALL])
 
 @contextmanager
 def _served(pending: int) -> Iterator[dict[str, str]]:
-    """The environment that points to a local service, in a process of its own, with so many backups."""
+    """Start a local service with pending backups in a process, and yield the environment for its clients."""
     command = [sys.executable, "-m", "cloudhsm_restore", "serve", "--pending", str(pending)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
@@ -52,7 +51,7 @@ def _served(pending: int) -> Iterator[dict[str, str]]:
 
 
 def _seconds(command: str, environment: dict[str, str], *options: str) -> float:
-    """The median time of the command."""
+    """Return the median time of the command."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     with TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
@@ -67,22 +66,23 @@ def _seconds(command: str, environment: dict[str, str], *options: str) -> float:
 
 
 def _one_by_one(environment: dict[str, str]) -> float:
-    """Seconds for all of them through the AWS CLI, from a sample that is pending at that service."""
+    """Return the seconds for all backups through the AWS CLI, extrapolated from the sample."""
     return _seconds(_ONE_BY_ONE, environment, "--runs", "3", "--prepare", _PREPARE) / _SAMPLE * _MANY
 
 
-def _compare(what: str, ours: float, theirs: float) -> None:
-    sys.stdout.write(f"{what:<64} {ours:8.3f} s {theirs:9.3f} s   {ours / theirs:6.3f}\n")
+def _compare(label: str, seconds: float, aws_seconds: float) -> None:
+    ratio = seconds / aws_seconds
+    sys.stdout.write(f"{label:<64} {seconds:8.3f} s {aws_seconds:9.3f} s   {ratio:6.3f}\n")
     sys.stdout.flush()
 
 
 def main() -> None:
     """Measure, and print one line for each comparison."""
     start_up = ("--warmup", "2", "--runs", "15", "--shell", "none")
-    sys.stdout.write(f"{'':<64} {'ours':>10} {'AWS CLI':>11}    ratio\n")
+    sys.stdout.write(f"{'':<64} {'library':>10} {'AWS CLI':>11}    ratio\n")
     with _served(3) as few:
-        help_, list_ = (_seconds(f"{_OURS} {word}", few, *start_up) for word in ("--help", "list"))
-        table = _seconds(f"{_OURS} list --output table", few, *start_up)
+        help_, list_ = (_seconds(f"{_CLI} {word}", few, *start_up) for word in ("--help", "list"))
+        table = _seconds(f"{_CLI} list --output table", few, *start_up)
         _compare("--help : aws --version", help_, _seconds(f"{_AWS} --version", few, *start_up))
         describe = _seconds(_DESCRIBE, few, *start_up)
         _compare("list : aws cloudhsmv2 describe-backups", list_, describe)
@@ -90,10 +90,10 @@ def main() -> None:
     with _served(_SAMPLE) as some:
         one_by_one = _one_by_one(some)
     with _served(_MANY) as many:
-        command = f"{_OURS} restore --all-pending --yes"
+        command = f"{_CLI} restore --all-pending --yes"
         all_at_once = _seconds(command, many, "--runs", "3", "--prepare", _PREPARE)
-    what = f"{_MANY} restored : describe-backups | xargs -n1 restore-backup*"
-    _compare(what, all_at_once, one_by_one)
+    label = f"{_MANY} restored : describe-backups | xargs -n1 restore-backup*"
+    _compare(label, all_at_once, one_by_one)
     sys.stdout.write(f"* from a sample of {_SAMPLE}\n")
 
 

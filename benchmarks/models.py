@@ -1,4 +1,4 @@
-"""100,000 backups from boto3's dicts, by whichever library this environment has (``make bench``)."""
+"""100,000 backups from boto3's dicts, with the library that this environment has (``make bench``)."""
 
 from datetime import UTC, datetime
 
@@ -15,12 +15,12 @@ RAW = {
     "HsmType": "hsm1.medium",
     "Mode": "FIPS",
 }
-MANY = [dict(RAW) for _ in range(100_000)]
+RAW_BACKUPS = [dict(RAW) for _ in range(100_000)]
 
 try:
     from cloudhsm_restore import Backup
 
-    NAME, make = "ours", Backup.model_validate
+    NAME, make = "library", Backup.model_validate
 except ImportError:
     try:
         from boto3_dataclass_cloudhsmv2.type_defs import Backup
@@ -33,14 +33,14 @@ except ImportError:
 
 
 def build() -> None:
-    for raw in MANY:
+    for raw in RAW_BACKUPS:
         make(raw)
 
 
 def build_and_read() -> None:
-    for raw in MANY:
+    for raw in RAW_BACKUPS:
         backup = make(raw)
-        if NAME == "ours":
+        if NAME == "library":
             _ = backup.backup_id, backup.backup_state, backup.create_timestamp, backup.tag_list
         else:
             _ = backup.BackupId, backup.BackupState, backup.CreateTimestamp, backup.TagList

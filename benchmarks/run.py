@@ -1,9 +1,8 @@
 """The table and the plot of docs/explanation/speed.md: ``make bench``.
 
-Harnesses: hyperfine for whole processes, pyperf within one. Ours and theirs take turns in every round, and the
-rounds are many and short, so that a machine that is slow for a while is slow for both. What is shown is the
-median of the rounds' ratios, and the range of their middle half. Each environment is its own, and what it
-holds is installed from wheels, as users have it.
+hyperfine measures whole processes, and pyperf within one. The library and the other alternate in every round,
+and the rounds are many and short, so that a slow moment of the machine affects both. The table has the median
+of the rounds' ratios and their interquartile range. Everything is installed from wheels, as users have it.
 """
 
 import json
@@ -19,8 +18,8 @@ from tempfile import TemporaryDirectory
 
 import pyperf
 
+from benchmarks.batch_scaling import measure
 from benchmarks.cli import _PREPARE, _SAMPLE, _one_by_one, _served
-from benchmarks.many import measured
 
 ROOT = Path(__file__).parent.parent
 PROGRAMS = ROOT / "benchmarks/programs"
@@ -45,7 +44,7 @@ CLEAN = {
 
 @contextmanager
 def fixed_service() -> Iterator[dict[str, str]]:
-    """The environment that points to ``benchmarks.server``."""
+    """Start ``benchmarks.server``, and yield the environment for its clients."""
     command = [sys.executable, "-m", "benchmarks.server"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         try:
@@ -53,7 +52,7 @@ def fixed_service() -> Iterator[dict[str, str]]:
             url = f"http://127.0.0.1:{process.stdout.readline().strip()}"
             yield CLEAN | {
                 "AWS_ENDPOINT_URL_CLOUDHSM_V2": url,
-                "AWS_ENDPOINT_URL": url,  # capo-cloudhsm-v2 reads these two
+                "AWS_ENDPOINT_URL": url,  # capo-cloudhsm-v2 reads this one and AWS_REGION.
                 "AWS_REGION": "us-east-1",
                 "AWS_DEFAULT_REGION": "us-east-1",
                 "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
@@ -65,14 +64,14 @@ def fixed_service() -> Iterator[dict[str, str]]:
 
 
 def program(name: str, *arguments: object) -> list[str]:
-    """The command that runs one of the programs."""
+    """Return the command that runs one of the programs."""
     return [str(BENCH), str(PROGRAMS / f"{name}.py"), *map(str, arguments)]
 
 
 def processes(
     commands: Mapping[str, list[str]], environment: Mapping[str, str], *options: str, rounds: int = ROUNDS
 ) -> Times:
-    """hyperfine's median for each command, round by round."""
+    """Return hyperfine's median for each command in each round."""
     times: Times = {name: [] for name in commands}
     with TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
@@ -87,10 +86,10 @@ def processes(
     return times
 
 
-def inside(
+def in_process(
     script: str, pythons: Mapping[str, Path], environment: Mapping[str, str], *options: str
 ) -> dict[str, Times]:
-    """pyperf's median for each of a script's benchmarks in each of the environments, round by round."""
+    """Return pyperf's median for each benchmark of a script, in each environment and each round."""
     times: dict[str, Times] = {name: {} for name in pythons}
     environment = {**environment, "PYTHONPATH": str(ROOT)}
     with TemporaryDirectory() as folder:
@@ -109,7 +108,7 @@ def inside(
 
 
 def peak(command: list[str], environment: Mapping[str, str]) -> float:
-    """The MiB that a command had at most, the median of the rounds."""
+    """Return the peak memory of a command in MiB, the median of the rounds."""
     return median(_peak(command, environment) for _ in range(ROUNDS))
 
 
@@ -122,33 +121,33 @@ def _peak(command: list[str], environment: Mapping[str, str]) -> float:
     return usage.ru_maxrss / MIB
 
 
-def compared(times: Times, ours: str, theirs: str) -> str:
-    """The median of the ratios of two, and the range of their middle half."""
-    return shown([a / b for a, b in zip(times[ours], times[theirs], strict=True)])
+def compare(times: Times, subject: str, baseline: str) -> str:
+    """Return the median and the interquartile range of the ratios of two commands."""
+    return summary([a / b for a, b in zip(times[subject], times[baseline], strict=True)])
 
 
-def shown(ratios: list[float]) -> str:
-    """Their median, and the range of their middle half."""
+def summary(ratios: list[float]) -> str:
+    """Return the median and the interquartile range of ratios."""
     lower, middle, upper = quantiles(ratios, n=4, method="inclusive")
     return f"{middle:.3f} ({lower:.3f}–{upper:.3f})"
 
 
 def table() -> Iterator[tuple[str, str, str, str]]:
-    """The rows: what, against what, the ratio, what was to be reached."""
-    calls = inside("inside", {"": BENCH}, CLEAN, "-n", "3", "-l", "256")[""]
-    yield "one `restore_backup`, no network", "boto3", shown(calls["ours, boto3"]), "≤ 1.02"
-    yield "the same", "boto3 and a plain pydantic model", shown(calls["ours, plain model"]), ""
-    yield "boto3 and a plain pydantic model", "boto3", shown(calls["plain model, boto3"]), ""
-    yield "boto3 with `parameter_validation=False`", "boto3", shown(calls["unchecked, boto3"]), ""
-    yield "one error, no network", "boto3, `except ClientError`", shown(calls["error, boto3"]), "≤ 1.05"
+    """Yield the rows: the subject, the baseline, the ratio, and the target."""
+    calls = in_process("call_overhead", {"": BENCH}, CLEAN, "-n", "3", "-l", "256")[""]
+    yield "one `restore_backup`, no network", "boto3", summary(calls["library, boto3"]), "≤ 1.02"
+    yield "the same", "boto3 and a plain pydantic model", summary(calls["library, plain model"]), ""
+    yield "boto3 and a plain pydantic model", "boto3", summary(calls["plain model, boto3"]), ""
+    yield "boto3 with `parameter_validation=False`", "boto3", summary(calls["unchecked, boto3"]), ""
+    yield "one error, no network", "boto3, `except ClientError`", summary(calls["error, boto3"]), "≤ 1.05"
 
     with fixed_service() as environment:
         start = processes(
             {
-                "ours": program("restore_ours"),
-                "floor": program("restore_boto3_and_a_model"),
+                "library": program("restore_library"),
+                "floor": program("restore_boto3_and_model"),
                 "boto3": program("restore_boto3"),
-                "import": program("import_ours"),
+                "import": program("import_library"),
                 "three models": program("import_pydantic"),
                 "interpreter": [str(BENCH), "-c", "pass"],
                 "capo": [str(CAPO), str(PROGRAMS / "restore_capo.py")],
@@ -160,34 +159,38 @@ def table() -> Iterator[tuple[str, str, str, str]]:
         yield (
             "process start to a READY backup",
             "boto3 and one empty pydantic model",
-            compared(start, "ours", "floor"),
+            compare(start, "library", "floor"),
             "≤ 1.02",
         )
-        yield "the same", "boto3 alone", compared(start, "ours", "boto3"), ""
-        yield "the same", "AWS CLI", compared(start, "ours", "aws"), "≤ 0.85"
-        yield "the same", "capo-cloudhsm-v2", compared(start, "ours", "capo"), ""
+        yield "the same", "boto3 alone", compare(start, "library", "boto3"), ""
+        yield "the same", "AWS CLI", compare(start, "library", "aws"), "≤ 0.85"
+        yield "the same", "capo-cloudhsm-v2", compare(start, "library", "capo"), ""
         yield (
             "`import`, models and exceptions",
             "pydantic and three empty models",
-            compared(start, "import", "three models"),
+            compare(start, "import", "three models"),
             "≤ 1.3",
         )
 
         pages = processes(
-            {"ours": program("pages_ours", 100_000), "boto3": program("pages_boto3", 100_000)}, environment,
+            {"library": program("pages_library", 100_000), "boto3": program("pages_boto3", 100_000)}, environment,
             "--runs", "1", rounds=9,
         )  # fmt: skip
         yield (
             "`describe_backups`, 100,000 backups",
             "boto3's paginator",
-            compared(pages, "ours", "boto3"),
+            compare(pages, "library", "boto3"),
             "≤ 1.15",
         )
         sizes = (1_000, 10_000, 100_000)
         growth = processes(
-            {str(size): program("pages_ours", size) for size in sizes}, environment, "--runs", "1", rounds=5
+            {str(size): program("pages_library", size) for size in sizes},
+            environment,
+            "--runs",
+            "1",
+            rounds=5,
         )
-        # Of each pair the smaller one is the start of the process, which does not grow.
+        # The difference of two sizes leaves out the start of the process.
         small, middle, large = (growth[str(size)] for size in sizes)
         per_page = {
             "large": [(b - a) / 90_000 for a, b in zip(middle, large, strict=True)],
@@ -196,32 +199,32 @@ def table() -> Iterator[tuple[str, str, str, str]]:
         yield (
             "time per page, from 10,000 to 100,000 backups",
             "from 1,000 to 10,000",
-            compared(per_page, "large", "small"),
+            compare(per_page, "large", "small"),
             "flat",
         )
-        few, all_ = (peak(program("pages_ours", number), environment) for number in (1_000, 100_000))
+        few, all_ = (peak(program("pages_library", number), environment) for number in (1_000, 100_000))
         yield "its peak memory, 100,000 backups", "1,000 backups", f"{all_ - few:+.1f} MiB", "flat"
 
-        ours, theirs = (peak(program(f"restore_{name}"), environment) for name in ("ours", "boto3"))
-        yield "peak memory of the one-restore process", "boto3", f"{ours - theirs:+.1f} MiB", "≤ +10 MiB"
+        library, boto3 = (peak(program(f"restore_{name}"), environment) for name in ("library", "boto3"))
+        yield "peak memory of the one-restore process", "boto3", f"{library - boto3:+.1f} MiB", "≤ +10 MiB"
 
-        many = inside("inside_async", {"": ASYNC}, environment, "-n", "1", "-l", "1")[""]
-        yield "1,000 restores on one event loop", "aiobotocore", shown(many["1,000 restores"]), "≤ 1.05"
+        many = in_process("event_loop", {"": ASYNC}, environment, "-n", "1", "-l", "1")[""]
+        yield "1,000 restores on one event loop", "aiobotocore", summary(many["1,000 restores"]), "≤ 1.05"
 
     with _served(1000) as local:
         for workers in (1, 4, 8, 16):
             times = processes(
-                {"ours": program("many_ours", workers), "boto3": program("many_boto3", workers)},
+                {"library": program("many_library", workers), "boto3": program("many_boto3", workers)},
                 CLEAN | local, "--runs", "1", "--prepare", _PREPARE, rounds=5 if workers == 8 else 3,
             )  # fmt: skip
-            reach = "≥ 0.9" if workers == 8 else ""
+            target = "≥ 0.9" if workers == 8 else ""
             yield (
                 f"throughput, 1,000 restores, {workers} worker{'s' * (workers > 1)}",
                 "boto3 in a thread pool",
-                compared(times, "boto3", "ours"),
-                reach,
+                compare(times, "boto3", "library"),
+                target,
             )
-        all_at_once = median(times["ours"])
+        all_at_once = median(times["library"])
     with _served(_SAMPLE) as some:
         yield (
             "1,000 restores, 16 workers",
@@ -230,35 +233,35 @@ def table() -> Iterator[tuple[str, str, str, str]]:
             "≥ 50 times",
         )
 
-    each = {number: [measured(number)[1] for _ in range(3)] for number in (1_000, 10_000)}
+    each = {number: [measure(number)[1] for _ in range(3)] for number in (1_000, 10_000)}
     many = {"many": each[10_000], "few": each[1_000]}
-    yield "time per restore, 10,000 backups", "1,000 backups", compared(many, "many", "few"), "flat"
+    yield "time per restore, 10,000 backups", "1,000 backups", compare(many, "many", "few"), "flat"
 
-    build = inside("models", {"ours": BENCH} | PEERS, CLEAN, "-n", "1", "-l", "1")
+    build = in_process("models", {"library": BENCH} | PEERS, CLEAN, "-n", "1", "-l", "1")
     for peer in PEERS:
-        for name, seconds in build["ours"].items():
-            pair = {"ours": seconds, peer: build[peer][name]}
+        for name, seconds in build["library"].items():
+            pair = {"library": seconds, peer: build[peer][name]}
             yield (
                 f"100,000 backups from dicts: {name}",
                 peer,
-                compared(pair, "ours", peer),
+                compare(pair, "library", peer),
                 "< 1" if "valid" in peer else "",
             )
 
 
 def plot(start: Mapping[str, float]) -> None:
-    """Draw where the time of the one-restore process goes."""
+    """Draw the shares of the time of the process that restores one backup."""
     parts = {
         "Python": start["interpreter"],
         "boto3": start["boto3"] - start["interpreter"],
         "pydantic": start["floor"] - start["boto3"],
-        "cloudhsm-restore": max(start["ours"] - start["floor"], 0.0),
+        "cloudhsm-restore": max(start["library"] - start["floor"], 0.0),
     }
     whole, left = sum(parts.values()), 0.0
-    drawn = ['<title id="startup-title">Process start to a READY backup, cut into its parts</title>']
+    shapes = ['<title id="startup-title">Process start to a READY backup, by component</title>']
     for row, (name, seconds) in enumerate(parts.items()):
         share, y = seconds / whole, 62 + row * 24
-        drawn += [
+        shapes += [
             f'<rect class="part{row}" x="{left * 360:.1f}" y="4" width="{max(share * 360, 1):.1f}" height="40"/>',
             f'<rect class="part{row}" x="0" y="{y}" width="14" height="14"/>',
             f'<text x="22" y="{y + 12}">{name} {share:.1%}</text>',
@@ -266,7 +269,7 @@ def plot(start: Mapping[str, float]) -> None:
         left += share
     svg = (
         '<svg class="startup" viewBox="0 0 360 152" role="img" aria-labelledby="startup-title" '
-        'xmlns="http://www.w3.org/2000/svg">\n  ' + "\n  ".join(drawn) + "\n</svg>\n"
+        'xmlns="http://www.w3.org/2000/svg">\n  ' + "\n  ".join(shapes) + "\n</svg>\n"
     )
     (ROOT / "docs/_static/startup.svg").write_text(svg, encoding="utf-8")
 
@@ -281,8 +284,9 @@ def main() -> None:
     text = PAGE.read_text(encoding="utf-8")
     before, _, rest = text.partition("<!-- measured -->\n")
     _, _, after = rest.partition("<!-- end -->\n")
-    table_ = "\n".join(lines)
-    PAGE.write_text(f"{before}<!-- measured -->\n{table_}\n<!-- end -->\n{after}", encoding="utf-8")
+    PAGE.write_text(
+        f"{before}<!-- measured -->\n" + "\n".join(lines) + f"\n<!-- end -->\n{after}", encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""A service that has all its answers ready, so that what is measured is the client.
+"""A service with fixed responses, so that the time of the client dominates.
 
     python -m benchmarks.server        prints the port, and serves until it is terminated
 
-RestoreBackup is always answered with READY, and DescribeBackups with page after page of 100,000 backups.
-LocalCloudHsm is no use here: it does the work of a service, and a second restore would be refused.
+RestoreBackup always returns READY, and DescribeBackups the pages of 100,000 backups. LocalCloudHsm does not
+fit: it takes its time, and rejects a second restore.
 """
 
 import json

@@ -9,10 +9,11 @@ A response becomes a `Backup`. An error becomes a `RestoreError` whose ``__cause
 Other exceptions (KeyboardInterrupt, a misused Stubber, a bug) propagate unchanged.
 
 Unknown outcomes: botocore may make several attempts within one call, but it reports only the last.
-`register_handlers` registers handlers for the events that botocore emits for each attempt, in the thread that
-sends it. The `Call` that is current in this thread or task thereby knows of each attempt how it ended. The
-outcome is unknown if one of them was ambiguous, and also if the events did not reach the `Call`, because the
-client is a test double or runs its calls in another thread: what was not observed may have happened.
+`_events.register_handlers` registers handlers for the events that botocore emits for each attempt, in the
+thread that sends it. The `Call` that is current in this thread or task thereby knows of each attempt how it
+ended. The outcome is unknown if one of them was ambiguous, and also if the events did not reach the `Call`,
+because the client is a test double or runs its calls in another thread: what was not observed may have
+happened.
 """
 
 import logging
@@ -21,7 +22,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from contextvars import Context, ContextVar
 from types import TracebackType
-from typing import Any, Final, Literal, NamedTuple, Protocol, Self, cast
+from typing import Any, Final, Literal, NamedTuple, Self, cast
 
 import botocore.exceptions as boto
 from pydantic import ValidationError
@@ -38,7 +39,6 @@ from ._classify import (
 )
 from ._log import log, logger, state_name
 from ._redaction import KEPT, Masker, masker_of
-from ._version import __version__
 from .exceptions import (
     ApiError,
     ConfigurationError,
@@ -57,7 +57,8 @@ _READ_ONLY: Final = "DescribeBackups"
 
 cancellation: Final[ContextVar[threading.Event | None]] = ContextVar("cloudhsm_restore_cancel", default=None)
 """Set once nobody waits for the calls of this thread: nothing more is sent for them."""
-_current_call: Final[ContextVar["Call | None"]] = ContextVar("cloudhsm_restore_call", default=None)
+current_call: Final[ContextVar["Call | None"]] = ContextVar("cloudhsm_restore_call", default=None)
+"""The call that runs in this thread or task. The handlers of botocore's events find it here."""
 
 
 class CallCancelled(BaseException):
@@ -82,7 +83,8 @@ class Call:
     _ambiguous = False
     _attempts = 0
     _request: Any = None
-    _raw: tuple[object, object, object] | None = None
+    raw_response: dict[str, Any] | None = None
+    """The response of the last attempt as botocore received it."""
     _last: tuple[object, Exception | None] = None, None
     _masker: Masker | None = None
     _cause: BaseException | None = None
@@ -103,8 +105,8 @@ class Call:
 
     def __enter__(self) -> Self:
         self._handled = sys.exception()
-        self._previous = _current_call.get()
-        _current_call.set(self)
+        self._previous = current_call.get()
+        current_call.set(self)
         return self
 
     def __exit__(
@@ -115,8 +117,8 @@ class Call:
     ) -> None:
         # Not `ContextVar.reset(token)`: an abandoned generator may be closed in another context, where it
         # raises.
-        if _current_call.get() is self:
-            _current_call.set(self._previous)
+        if current_call.get() is self:
+            current_call.set(self._previous)
         if error is None:
             return
         if isinstance(error, CallCancelled):
@@ -148,22 +150,18 @@ class Call:
         """Note that an attempt is about to be sent; raise if nobody waits for it any more."""
         if self._cancelled is not None and self._cancelled.is_set():
             raise CallCancelled
-        self._request, self._raw, self.in_flight = request, None, True
-
-    def on_raw_response(self, response: Mapping[str, Any]) -> None:
-        """Keep a response before botocore parses it, and before another handler changes it."""
-        self._raw = response.get("status_code"), response.get("headers"), response.get("body")
+        self._request, self.raw_response, self.in_flight = request, None, True
 
     def on_attempt(self, parsed: object, exception: Exception | None) -> None:
         """Note how an attempt ended; raise before the next one if nobody waits for it any more."""
         self.in_flight = False
         self._attempts += 1
+        if exception is None and "Error" not in cast("Mapping[str, object]", parsed):
+            self._ambiguous = True  # until the call as a whole returns it
+            return
         self._last = parsed, exception
-        failed = exception is not None or "Error" in cast("Mapping[str, object]", parsed)
-        # A success is ambiguous, too, until the call as a whole returns it.
-        if not failed or not self._is_without_effect(parsed, exception):
-            self._ambiguous = True
-        if failed and self._cancelled is not None and self._cancelled.is_set():
+        self._ambiguous = self._ambiguous or not self._is_without_effect(parsed, exception)
+        if self._cancelled is not None and self._cancelled.is_set():
             raise CallCancelled
 
     def _is_without_effect(self, parsed: object, exception: Exception | None) -> bool:
@@ -287,7 +285,7 @@ class Call:
             return None
         if isinstance(error, boto.ClientError):
             return self._from_client_error(error)
-        cls = error_class(error, url=self._url(error), receiving=self._raw is not None)
+        cls = error_class(error, url=self._url(error), receiving=self.raw_response is not None)
         if cls is None:
             return None
         self._masked(error)
@@ -356,9 +354,9 @@ class Call:
         return getattr(self._request, "url", None) if sent else None
 
     def _attach_body(self, error: UnexpectedResponseError, mask: Masker) -> None:
-        if self._raw is None:
+        if self.raw_response is None:
             return
-        status, headers, body = self._raw
+        body, headers = self.raw_response.get("body"), self.raw_response.get("headers")
         if isinstance(body, bytes):
             # Four bytes are enough for each character.
             error.body = mask.text(body[: 8 * KEPT].decode(errors="replace"))
@@ -370,7 +368,7 @@ class Call:
             }
             metadata = {
                 "RequestId": lower.get("x-amzn-requestid"),
-                "HTTPStatusCode": status,
+                "HTTPStatusCode": self.raw_response.get("status_code"),
                 "HTTPHeaders": lower,
             }
             error.response = mask.data({"ResponseMetadata": metadata})
@@ -378,67 +376,10 @@ class Call:
 
 def call_in_flight(context: Context) -> bool:
     """Return whether a thread that runs in this context has sent a request whose attempt has not ended."""
-    call = context.get(_current_call)
+    call = context.get(current_call)
     return call is not None and call.in_flight
 
 
 def _request_id(response: object) -> str | None:
     request_id = section(response, "ResponseMetadata").get("RequestId")
     return request_id if isinstance(request_id, str) else None
-
-
-# --- Events of boto3's client ---
-
-
-class _Events(Protocol):
-    def register_first(self, event_name: str, handler: Any, unique_id: Any = None) -> None: ...
-
-    def register_last(self, event_name: str, handler: Any, unique_id: Any = None) -> None: ...
-
-
-def register_handlers(events: _Events) -> None:
-    """Register the handlers that observe what a client sends and receives, given its ``meta.events``."""
-    # First, so that no other handler can end or change an event before it is observed. Not `before-call`,
-    # which also comes once for each call: botocore's Stubber ends that event with its response.
-    for event, handler in {
-        "provide-client-params": _on_start,
-        "before-send": _on_send,
-        "before-parse": _on_raw_response,
-        "response-received": _on_attempt,
-    }.items():
-        events.register_first(f"{event}.cloudhsm-v2", handler, unique_id=f"cloudhsm-restore-{event}")
-
-
-def _on_start(**_: object) -> None:
-    if (call := _current_call.get()) is not None:
-        call.observed = True
-
-
-def _on_send(request: object = None, **_: object) -> None:
-    if (call := _current_call.get()) is not None:
-        call.on_send(request)
-
-
-def _on_raw_response(response_dict: Mapping[str, Any], **_: object) -> None:
-    if (call := _current_call.get()) is not None:
-        call.on_raw_response(response_dict)
-
-
-def _on_attempt(parsed_response: object = None, exception: Exception | None = None, **_: object) -> None:
-    if (call := _current_call.get()) is not None:
-        call.on_attempt(parsed_response, exception)
-
-
-def add_user_agent(events: _Events) -> None:
-    """Add this library's name to the user agent of all that a client sends, so that CloudTrail shows it."""
-    # Not with a Config, which is the user's: given any Config, boto3 drops the timeouts of AWS_DEFAULTS_MODE.
-    # And last, because botocore itself writes the header late.
-    events.register_last(
-        "request-created.cloudhsm-v2", _on_request_created, unique_id="cloudhsm-restore-name"
-    )
-
-
-def _on_request_created(request: Any, **_: object) -> None:
-    agent = request.headers.get("User-Agent") or ""
-    del request.headers["User-Agent"]
-    request.headers["User-Agent"] = f"{agent} cloudhsm-restore/{__version__}".strip()

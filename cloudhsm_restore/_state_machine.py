@@ -31,9 +31,8 @@ Once the time is over, only a step that `resolves` the last write is carried out
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
-from random import uniform
 from typing import Final, NamedTuple
 
 from ._call import Response
@@ -321,28 +320,3 @@ class RestoreStateMachine:
                 backup_state=state,
                 request_id=response.request_id,
             )
-
-
-class Throttle:
-    """The backoff that restores of one client share: if one is throttled, all of them wait."""
-
-    def __init__(self, jitter: Callable[[float, float], float] = uniform) -> None:
-        """Start without a backoff; ``jitter`` returns a random value between two others."""
-        self._jitter: Final = jitter
-        self._blocked_until = 0.0
-
-    def delays(self, step: Step, now: Callable[[], float], time_left: Callable[[], float]) -> Iterator[float]:
-        """Yield the seconds to wait, one after another, until ``step`` can be carried out.
-
-        Args:
-            step: the step.
-            now: returns the time, on a clock that the restores share.
-            time_left: returns the seconds until the deadline of this restore, beyond which it does not wait.
-        """
-        if step.throttled:
-            self._blocked_until = max(self._blocked_until, now() + step.wait)
-        if step.wait > 0:
-            yield step.wait
-        while (left := min(self._blocked_until - now(), time_left())) > 0:
-            # Not all at the same moment.
-            yield min(left * self._jitter(1.0, 1.5), time_left())

@@ -12,34 +12,29 @@ import threading
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
 from concurrent.futures import Future
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar, overload
+from typing import Any, ClassVar, Self, TypeVar
 
+from ._backoff import Backoff
 from ._threads import CallThreads
 from ._validation import (
     DEFAULT_MAX_WORKERS,
     DEFAULT_TIMEOUT,
-    AnyClient,
     check_backup_id,
     check_batch,
     check_options,
     connection_limit,
     describe_requests,
 )
-from .client import Backoff, RestoreClient, log_abandoned, log_when_done
+from .client import ClientBase, RestoreClient, log_abandoned, log_when_done
 from .exceptions import ClosedClientError, RestoreError
 from .models import Backup, BackupState, RestoreResult
-
-if TYPE_CHECKING:
-    import boto3
-    from botocore.config import Config
-    from mypy_boto3_cloudhsmv2 import CloudHSMV2Client
 
 __all__ = ["AsyncRestoreClient"]
 
 T = TypeVar("T")
 
 
-class AsyncRestoreClient:
+class AsyncRestoreClient(ClientBase):
     """`RestoreClient` for asyncio: the same arguments, results, and exceptions.
 
     Calls run in threads of this client, at most as many as its connection pool holds. Tasks can share it,
@@ -52,54 +47,10 @@ class AsyncRestoreClient:
 
     _client_class: ClassVar[type[RestoreClient]] = RestoreClient  # Tests set one that waits in virtual time.
 
-    @overload
-    def __init__(self, client: "CloudHSMV2Client | AnyClient") -> None: ...
-
-    @overload
-    def __init__(
-        self,
-        client: None = None,
-        *,
-        session: "boto3.Session | None" = None,
-        region_name: str | None = None,
-        endpoint_url: str | None = None,
-        config: "Config | None" = None,
-    ) -> None: ...
-
-    def __init__(
-        self,
-        client: "CloudHSMV2Client | AnyClient | None" = None,
-        *,
-        session: "boto3.Session | None" = None,
-        region_name: str | None = None,
-        endpoint_url: str | None = None,
-        config: "Config | None" = None,
-    ) -> None:
-        """Wrap a boto3 client, or create one, as `RestoreClient` does.
-
-        Args:
-            client: a boto3 ``cloudhsmv2`` client. You close it. No other argument can be passed with it.
-            session: the ``boto3.Session`` to create a client from. Default: boto3's default session.
-            region_name: the AWS Region. Default: the session's.
-            endpoint_url: the endpoint. Default: from the environment or the profile, or AWS's own.
-            config: botocore's ``Config``, for retries, timeouts, proxies, and the size of the connection
-                pool.
-
-        Raises:
-            ConfigurationError: no client can be created: no region, an unknown profile, an invalid endpoint.
-            TypeError: ``client`` was passed together with another argument, or is not a ``cloudhsmv2``
-                client; ``session`` is not a session.
-        """
-        options: Any = {
-            "session": session, "region_name": region_name, "endpoint_url": endpoint_url, "config": config,
-        }  # fmt: skip
-        try:
-            self._sync: Final = self._client_class(client, **options)
-        finally:
-            # A password in it would be among the local variables of a traceback.
-            del endpoint_url, options
-        self._threads: Final = CallThreads(connection_limit(self._sync._client))
-        self._calls: Final = set[tuple[asyncio.Future[Any], threading.Event]]()
+    def _set_up(self) -> None:
+        self._sync = self._client_class(self._client)
+        self._threads = CallThreads(connection_limit(self._client))
+        self._calls: set[tuple[asyncio.Future[Any], threading.Event]] = set()
         self._is_closed = False
 
     async def restore_backup(self, backup_id: str) -> Backup:
@@ -221,7 +172,7 @@ class AsyncRestoreClient:
         """
         check_options(never_expires, timeout)
         check_batch(backup_ids, max_workers, Iterable, AsyncIterable)
-        workers = min(max_workers, connection_limit(self._sync._client) or max_workers)
+        workers = min(max_workers, connection_limit(self._client) or max_workers)
         source = aiter(backup_ids) if isinstance(backup_ids, AsyncIterable) else _iterate(backup_ids)
         restore = partial(
             self._sync._restore_one, never_expires=never_expires, timeout=timeout, backoff=Backoff()
@@ -240,7 +191,7 @@ class AsyncRestoreClient:
                 _cancel(call, cancelled)
             elif not loop.is_closed():
                 loop.call_soon_threadsafe(_cancel, call, cancelled)
-        self._sync.close()
+        self._close_client()
 
     async def __aenter__(self) -> Self:
         return self

@@ -3,17 +3,18 @@
 import logging
 import random
 import threading
-import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, wait
 from functools import partial
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Final, Self, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
-from ._call import Call, Operation, Response, add_user_agent, cancellation, register_handlers
+from ._backoff import Backoff, Stopwatch
+from ._call import Call, Operation, Response, cancellation
+from ._events import add_user_agent, register_handlers
 from ._log import log, state_name
 from ._redaction import url_secrets
-from ._state_machine import Action, RestoreStateMachine, Step, Throttle
+from ._state_machine import Action, RestoreStateMachine, Step
 from ._threads import CallThreads
 from ._validation import (
     DEFAULT_MAX_WORKERS,
@@ -42,12 +43,8 @@ _MAX_EMPTY_PAGES = 100
 """How many pages of DescribeBackups in a row may lack what is looked for. A page has up to 50 backups."""
 
 
-class RestoreClient:
-    """Restores CloudHSM backups that are pending deletion, through boto3.
-
-    ``RestoreClient()`` finds credentials, profile, region, endpoint, proxies, retries, and timeouts as boto3
-    does. It is stateless, and threads can share it.
-    """
+class ClientBase:
+    """How both clients get their boto3 client."""
 
     @overload
     def __init__(self, client: "CloudHSMV2Client | AnyClient") -> None: ...
@@ -98,8 +95,22 @@ class RestoreClient:
         self._owns_client = client is None
         # boto3 has read the endpoint and the proxies by now, too.
         self._url_secrets = frozenset(url_secrets(self._client))
-        if hasattr(self._client, "meta"):  # Test doubles may have no `meta`.
-            register_handlers(self._client.meta.events)
+        self._set_up()
+
+    def _set_up(self) -> None:
+        """Prepare what a client needs besides; called once by the constructor."""
+
+    def _close_client(self) -> None:
+        if self._owns_client:
+            self._client.close()
+
+
+class RestoreClient(ClientBase):
+    """Restores CloudHSM backups that are pending deletion, through boto3.
+
+    ``RestoreClient()`` finds credentials, profile, region, endpoint, proxies, retries, and timeouts as boto3
+    does. It is stateless, and threads can share it.
+    """
 
     def restore_backup(self, backup_id: str) -> Backup:
         """Call RestoreBackup once, with boto3's retries.
@@ -252,14 +263,17 @@ class RestoreClient:
 
     def close(self) -> None:
         """Close the connections of a client that was created here. A client that was passed stays open."""
-        if self._owns_client:
-            self._client.close()
+        self._close_client()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _set_up(self) -> None:
+        if hasattr(self._client, "meta"):  # Test doubles may have no `meta`.
+            register_handlers(self._client.meta.events)
 
     def _sleep(self, seconds: float, cancelled: threading.Event) -> None:
         """Wait, or return as soon as ``cancelled`` is set. Tests override this to wait in virtual time."""
@@ -314,7 +328,7 @@ class RestoreClient:
                 request["NextToken"] = token
 
     def _ensure_restored(
-        self, backup_id: str, never_expires: bool | None, timeout: float, backoff: "Backoff"
+        self, backup_id: str, never_expires: bool | None, timeout: float, backoff: Backoff
     ) -> RestoreResult:
         check_backup_id(backup_id, "RestoreBackup")
         cancelled = cancellation.get() or threading.Event()
@@ -324,7 +338,7 @@ class RestoreClient:
         )
         step: Step | RestoreResult = machine.first
         while not isinstance(step, RestoreResult):
-            time_left = partial(_time_left, stopwatch, machine.deadline)
+            time_left = partial(stopwatch.time_left, machine.deadline)
             for seconds in backoff.throttle.delays(step, backoff.clock.now, time_left):
                 _log_wait(backup_id, step, machine.attempts + 1, seconds, time_left())
                 ends = [(clock, clock.now() + seconds) for clock in (stopwatch, backoff.clock)]
@@ -351,7 +365,7 @@ class RestoreClient:
         return step
 
     def _restore_one(
-        self, backup_id: str, never_expires: bool | None, timeout: float, backoff: "Backoff"
+        self, backup_id: str, never_expires: bool | None, timeout: float, backoff: Backoff
     ) -> RestoreResult:
         try:
             return self._ensure_restored(backup_id, never_expires, timeout, backoff)
@@ -392,41 +406,6 @@ class RestoreClient:
                     future.add_done_callback(partial(log_when_done, backup_id))
             if not threads.is_current():
                 wait(pending)
-
-
-class Stopwatch:
-    """A clock in seconds that goes only forward, even if ``time.monotonic`` stands still or is set back.
-
-    `advance_to` counts each wait in full. Otherwise, with a frozen clock, ``timeout`` would never come.
-    """
-
-    def __init__(self) -> None:
-        """Start at ``time.monotonic``."""
-        self._reading = self._now = time.monotonic()
-
-    def now(self) -> float:
-        """Return the time."""
-        reading = time.monotonic()
-        self._now += max(reading - self._reading, 0.0)
-        self._reading = reading
-        return self._now
-
-    def advance_to(self, end: float) -> None:
-        """Move forward to the end of a wait."""
-        self._now = max(self.now(), end)
-
-
-class Backoff:
-    """What the restores of one ``restore_backups`` call share. Each has a `Stopwatch` of its own besides."""
-
-    def __init__(self) -> None:
-        """Start without a wait."""
-        self.throttle: Final = Throttle()
-        self.clock: Final = Stopwatch()
-
-
-def _time_left(stopwatch: Stopwatch, deadline: float) -> float:
-    return deadline - stopwatch.now()
 
 
 def _log_wait(backup_id: str, step: Step, attempt: int, seconds: float, time_left: float) -> None:

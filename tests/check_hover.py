@@ -1,9 +1,10 @@
-"""What an editor shows of this library; part of `make types`.
+"""Checks what an editor shows of this library; part of `make types`.
 
 Usage: ENVIRONMENT/bin/python tests/check_hover.py PYRIGHT-LANGSERVER
 
-Asks the language server that many editors use about an application that has the wheel of this environment:
-the hover of every public name has to show its docstring, and a call has to offer its keyword arguments.
+It sends requests to pyright's language server, which many editors use, for an application that has the wheel
+of this environment. The hover of every public name has to show its docstring, and the completion of a call
+its keyword arguments.
 """
 
 import ast
@@ -26,7 +27,7 @@ from cloudhsm_restore import Backup
 MODULES: Final = ("cloudhsm_restore", "cloudhsm_restore.aio", "cloudhsm_restore.testing")
 
 PRIVATE: Final = re.compile(r"\(variable\) \w+: [^ ]*\b(_[A-Za-z]|Strict|Annotated)")
-"""A field whose type is shown as an alias of ours, or as what pydantic is told to check."""
+"""A field whose type is shown as a private alias, or as an annotation for pydantic."""
 
 
 class LanguageServer:
@@ -34,7 +35,7 @@ class LanguageServer:
 
     def __init__(self, program: str, folder: Path) -> None:
         self._ids = count(1)
-        # Found first in PATH, a virtual environment is not followed through its links to the system's Python.
+        # First in PATH, because pyright follows the links of another Python to the system's.
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         self._process = subprocess.Popen(
             [program, "--stdio"],
@@ -46,7 +47,7 @@ class LanguageServer:
         assert self._process.stdout
         self._to: IO[bytes] = self._process.stdin
         self._from: IO[bytes] = self._process.stdout
-        self._ask(
+        self._request(
             "initialize",
             {
                 "processId": os.getpid(),
@@ -61,19 +62,19 @@ class LanguageServer:
                 },
             },
         )
-        self._tell("initialized", {})
+        self._notify("initialized", {})
 
     def open(self, file: Path) -> None:
-        """The editor opens a file."""
+        """Notify the server that a file is open."""
         text = file.read_text(encoding="utf-8")
         document = {"uri": file.as_uri(), "languageId": "python", "version": 1, "text": text}
-        self._tell("textDocument/didOpen", {"textDocument": document})
+        self._notify("textDocument/didOpen", {"textDocument": document})
 
-    def at(self, what: str, file: Path, line: int, character: int) -> Any:
-        """What the server says of a position, counted from 0."""
+    def at(self, method: str, file: Path, line: int, character: int) -> Any:
+        """Return the server's response for a position, counted from 0."""
         position = {"line": line, "character": character}
-        return self._ask(
-            f"textDocument/{what}", {"textDocument": {"uri": file.as_uri()}, "position": position}
+        return self._request(
+            f"textDocument/{method}", {"textDocument": {"uri": file.as_uri()}, "position": position}
         )
 
     def __enter__(self) -> Self:
@@ -83,24 +84,24 @@ class LanguageServer:
         self._process.kill()
         self._process.communicate()
 
-    def _ask(self, method: str, params: Mapping[str, Any]) -> Any:
-        ours = next(self._ids)
-        self._send({"id": ours, "method": method, "params": params})
+    def _request(self, method: str, params: Mapping[str, Any]) -> Any:
+        request_id = next(self._ids)
+        self._send({"id": request_id, "method": method, "params": params})
         while True:
             message = self._receive()
-            if message.get("id") == ours and "method" not in message:
+            if message.get("id") == request_id and "method" not in message:
                 assert "error" not in message, message
                 return message["result"]
-            if "id" in message:  # a request of the server's: for its settings, mostly
-                self._send({"id": message["id"], "result": self._answer(message)})
+            if "id" in message:  # The server requests its settings.
+                self._send({"id": message["id"], "result": self._respond(message)})
 
-    def _answer(self, message: Mapping[str, Any]) -> Any:
+    def _respond(self, message: Mapping[str, Any]) -> Any:
         if message["method"] == "workspace/configuration":
             settings = {"python": {"pythonPath": sys.executable}}
             return [settings.get(item.get("section")) for item in message["params"]["items"]]
         return None
 
-    def _tell(self, method: str, params: Mapping[str, Any]) -> None:
+    def _notify(self, method: str, params: Mapping[str, Any]) -> None:
         self._send({"method": method, "params": params})
 
     def _send(self, message: Mapping[str, Any]) -> None:
@@ -120,51 +121,51 @@ class LanguageServer:
 
 
 def classes() -> dict[str, ast.ClassDef]:
-    """Every class of the package, as its source has it: only there fields and members have docstrings."""
+    """Return the syntax tree of every class: only the source has the docstrings of fields and members."""
     files = Path(cloudhsm_restore.__file__).parent.rglob("*.py")
     trees = [ast.parse(file.read_text(encoding="utf-8")) for file in files]
-    return {each.name: each for tree in trees for each in tree.body if isinstance(each, ast.ClassDef)}
+    return {node.name: node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)}
 
 
 def docstrings(kind: type[object], statement: ast.ClassDef) -> Iterator[tuple[str, str]]:
-    """The public members that a class defines itself, and their docstrings; empty where there is none."""
+    """Yield the public members that a class defines, with their docstrings, empty if there is none."""
     for member, after in pairwise([*statement.body, ast.Pass()]):
         match member:
             case ast.FunctionDef(name) | ast.AsyncFunctionDef(name):
-                said = inspect.getdoc(getattr(kind, name)) or ""
+                text = inspect.getdoc(getattr(kind, name)) or ""
             case ast.AnnAssign(target=ast.Name(name)) | ast.Assign(targets=[ast.Name(name)]):
                 match after:
-                    case ast.Expr(ast.Constant(str(said))):
-                        said = inspect.cleandoc(said)
+                    case ast.Expr(ast.Constant(str(text))):
+                        text = inspect.cleandoc(text)
                     case _:
-                        said = ""
+                        text = ""
             case _:
                 continue
         if not name.startswith("_"):
-            yield name, said
+            yield name, text
 
 
 def public() -> Iterator[tuple[str, str, str]]:
-    """Every public name: the module, what to write to get at it, and the docstring that explains it."""
-    written = classes()
+    """Yield the module, the dotted path, and the docstring of every public name."""
+    trees = classes()
     for module_name in MODULES:
         module = import_module(module_name)
         for name in module.__all__:
             value = getattr(module, name)
-            if isinstance(value, str):  # the version explains itself
+            if isinstance(value, str):  # The version has no docstring.
                 continue
             yield module_name, name, inspect.getdoc(value) or ""
-            if isinstance(value, type) and not is_typeddict(value):  # whose keys are no attributes
-                said: dict[str, str] = {}
+            if isinstance(value, type) and not is_typeddict(value):  # Keys are not attributes.
+                members: dict[str, str] = {}
                 for base in reversed(value.__mro__):
                     if base.__module__.partition(".")[0] == "cloudhsm_restore":
-                        # What a subclass only gives another value to is explained where it is declared.
-                        said |= {
+                        # A subclass that only assigns another value keeps the docstring of the declaration.
+                        members |= {
                             member: text
-                            for member, text in docstrings(base, written[base.__name__])
-                            if text or member not in said
+                            for member, text in docstrings(base, trees[base.__name__])
+                            if text or member not in members
                         }
-                for member, text in said.items():
+                for member, text in members.items():
                     yield module_name, f"{name}.{member}", text
 
 
@@ -181,61 +182,61 @@ CALLS: Final = {
     ),
     "backup_response(": ("cloudhsm_restore.testing", {f"{name}=" for name in Backup.model_fields}),
 }
-"""Calls as somebody begins to write them, and what has to be offered."""
+"""Incomplete calls, and the completions that the editor has to offer."""
 
 
 def hovers(server: LanguageServer, folder: Path) -> tuple[int, list[str]]:
-    """How many names were looked at, and what a hover does not show."""
+    """Return the number of names, and a line for each hover without its docstring."""
     lines: list[str] = []
-    places: list[tuple[str, str, int, int]] = []
-    for module, path, said in public():
+    positions: list[tuple[str, str, int, int]] = []
+    for module, path, text in public():
         name, _, member = path.partition(".")
         lines.append(f"from {module} import {name}")
         if member:
             lines += [f"def _(it: {name}) -> None:", f"    it.{member}"]
         else:
             lines.append(name)
-        places.append((f"{module}.{path}", said, len(lines) - 1, len("    it.") if member else 0))
+        positions.append((f"{module}.{path}", text, len(lines) - 1, len("    it.") if member else 0))
     file = folder / "hovers.py"
     file.write_text("\n".join(lines), encoding="utf-8")
     server.open(file)
     missing: list[str] = []
-    for name, said, line, character in places:
+    for name, text, line, character in positions:
         hover = server.at("hover", file, line, character)
         shown = " ".join(hover["contents"]["value"].split()) if hover else ""
-        if not said or " ".join(said.split()) not in shown:
-            missing.append(f"{name}: the hover does not show {said[:60]!r} but {shown[:200]!r}")
+        if not text or " ".join(text.split()) not in shown:
+            missing.append(f"{name}: the hover does not show {text[:60]!r} but {shown[:200]!r}")
         elif PRIVATE.match(shown):
-            missing.append(f"{name}: the hover shows a type that nobody outside knows: {shown[:60]!r}")
-    return len(places), missing
+            missing.append(f"{name}: the hover shows a private type: {shown[:60]!r}")
+    return len(positions), missing
 
 
 def calls(server: LanguageServer, folder: Path) -> list[str]:
-    """What is not offered or explained to somebody who begins to write a call."""
+    """Return a line for each call without its completions or its documentation."""
     missing: list[str] = []
-    for number, (call, (module, wanted)) in enumerate(CALLS.items()):
+    for number, (call, (module, expected)) in enumerate(CALLS.items()):
         file = folder / f"call{number}.py"
         file.write_text(f"from {module} import {call.partition('(')[0]}\n{call}", encoding="utf-8")
         server.open(file)
         offered = server.at("completion", file, 1, len(call))["items"]
-        unknown = wanted - {item["label"] for item in offered}
+        unknown = expected - {item["label"] for item in offered}
         if unknown:
             missing.append(f"{call}: the editor does not offer {', '.join(sorted(unknown))}")
         signatures: list[dict[str, Any]] = server.at("signatureHelp", file, 1, len(call))["signatures"]
-        if not signatures or not all(each["documentation"]["value"] for each in signatures):
-            missing.append(f"{call}: the editor does not explain it")
+        if not signatures or not all(signature["documentation"]["value"] for signature in signatures):
+            missing.append(f"{call}: the editor shows no documentation")
     return missing
 
 
 def main(program: str) -> int:
-    """Print what an editor does not show, and count it."""
+    """Print what is missing, and return the number of lines."""
     with TemporaryDirectory() as name, LanguageServer(program, Path(name)) as server:
         names, missing = hovers(server, Path(name))
         missing += calls(server, Path(name))
-    assert names > 200, "the public names are not where they were"
+    assert names > 200, "the public names were not found"
     print(
         *missing,
-        f"{names} public names and {len(CALLS)} calls, {len(missing)} not as they should be",
+        f"{names} public names and {len(CALLS)} calls, {len(missing)} faults",
         sep="\n",
     )
     return len(missing)

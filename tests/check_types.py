@@ -1,16 +1,16 @@
-"""What type checkers say of an application (`tests/typing`) that has the wheel; part of `make types`.
+"""Runs type checkers on an application (`tests/typing`) that has the wheel; part of `make types`.
 
 Usage: python -m tests.check_types with-stubs|without-stubs ENVIRONMENT
 
-mypy, pyright, pyrefly and ty, all strict, have to find exactly the lines that are marked:
+mypy, pyright, pyrefly, and ty, all strict, have to report exactly the marked lines:
 
-    code  # error: what is wrong                            all of them find it
-    code  # error: what is wrong [not by ty: the reason]    all but ty find it
-    code  # error: what is wrong [not by mypy without stubs: the reason]
-    code  # error by pyright: the reason                    nobody else does, and nothing is wrong
+    code  # error: the mistake                            all of them report it
+    code  # error: the mistake [not by ty: the reason]    all except ty report it
+    code  # error: the mistake [not by mypy without stubs: the reason]
+    code  # error by pyright: the reason                  only pyright reports it, and the code is valid
 
-"Without stubs" means that boto3-stubs is not there; then what uses boto3 itself is
-checked as somebody without them would: mypy ignores that boto3 is untyped, pyright is not strict about it.
+"Without stubs" means that boto3-stubs is not installed. Then code that uses boto3 itself is checked with the
+settings that users without the stubs need: mypy ignores that boto3 is untyped, and pyright is not strict.
 """
 
 import json
@@ -40,31 +40,31 @@ Line = tuple[str, int]
 Found = dict[Line, str]
 
 
-def _mypy(said: str) -> Iterator[tuple[str, int, str]]:
-    for each in map(json.loads, said.splitlines()):
-        if each["severity"] == "error":
-            yield each["file"], each["line"], each["message"]
+def _mypy(output: str) -> Iterator[tuple[str, int, str]]:
+    for found in map(json.loads, output.splitlines()):
+        if found["severity"] == "error":
+            yield found["file"], found["line"], found["message"]
 
 
-def _pyright(said: str) -> Iterator[tuple[str, int, str]]:
-    for each in json.loads(said)["generalDiagnostics"]:
-        if each["severity"] in ("error", "warning"):
-            yield each["file"], each["range"]["start"]["line"] + 1, each["message"]
+def _pyright(output: str) -> Iterator[tuple[str, int, str]]:
+    for found in json.loads(output)["generalDiagnostics"]:
+        if found["severity"] in ("error", "warning"):
+            yield found["file"], found["range"]["start"]["line"] + 1, found["message"]
 
 
-def _pyrefly(said: str) -> Iterator[tuple[str, int, str]]:
-    for each in json.loads(said)["errors"]:
-        if each["severity"] == "error":
-            yield each["path"], each["line"], each["description"]
+def _pyrefly(output: str) -> Iterator[tuple[str, int, str]]:
+    for found in json.loads(output)["errors"]:
+        if found["severity"] == "error":
+            yield found["path"], found["line"], found["description"]
 
 
-def _ty(said: str) -> Iterator[tuple[str, int, str]]:
-    for each in json.loads(said):
-        yield each["location"]["path"], each["location"]["positions"]["begin"]["line"], each["description"]
+def _ty(output: str) -> Iterator[tuple[str, int, str]]:
+    for found in json.loads(output):
+        yield found["location"]["path"], found["location"]["positions"]["begin"]["line"], found["description"]
 
 
 Reader = Callable[[str], Iterator[tuple[str, int, str]]]
-# Told its configuration, pyrefly looks for no other, such as this project's for what is installed below it.
+# Without --config, pyrefly would find the configuration of this project for the packages below it.
 CHECKERS: Final[dict[str, tuple[list[str], Reader]]] = {
     "mypy": (["--python-executable", "{python}", "--output", "json"], _mypy),
     "pyright": (["--pythonpath", "{python}", "--outputjson"], _pyright),
@@ -79,16 +79,16 @@ CHECKERS: Final[dict[str, tuple[list[str], Reader]]] = {
 }
 
 
-def found_by(checker: str, environment: Path, folder: Path, files: list[str]) -> Found:
-    """The lines on which a checker finds something, and what it says of them."""
+def errors_of(checker: str, environment: Path, folder: Path, files: list[str]) -> Found:
+    """Run a checker, and return the lines with an error and their messages."""
     arguments, read = CHECKERS[checker]
     python = environment / "bin" / "python"
-    # Found first in PATH, a virtual environment is not followed through its links to the system's Python.
+    # First in PATH, because checkers follow the links of another Python to the system's.
     path = {"PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}"}
     run = subprocess.run(
         [
             TOOLS / checker,
-            *(each.format(python=python, environment=environment) for each in arguments),
+            *(argument.format(python=python, environment=environment) for argument in arguments),
             *files,
         ],
         cwd=folder,
@@ -110,7 +110,7 @@ EXCEPTION: Final = re.compile(r"\[not by (?P<who>\w+)(?P<where> without stubs| w
 
 
 def marked(checker: str, stubs: str, folder: Path, files: list[str]) -> set[Line]:
-    """The lines on which the checker has to find something."""
+    """Return the lines on which a checker has to report an error."""
     lines: set[Line] = set()
     for file in files:
         for number, text in enumerate((folder / file).read_text(encoding="utf-8").splitlines(), 1):
@@ -118,7 +118,9 @@ def marked(checker: str, stubs: str, folder: Path, files: list[str]) -> set[Line
             if mark is None or mark["only"] not in (None, checker):
                 continue
             excepted = {
-                each["who"] for each in EXCEPTION.finditer(text) if each["where"] in (None, f" {stubs} stubs")
+                found["who"]
+                for found in EXCEPTION.finditer(text)
+                if found["where"] in (None, f" {stubs} stubs")
             }
             assert excepted <= set(CHECKERS), f"{file}:{number}: {excepted}"
             if checker not in excepted:
@@ -127,13 +129,13 @@ def marked(checker: str, stubs: str, folder: Path, files: list[str]) -> set[Line
 
 
 def main(stubs: str, environment: Path) -> int:
-    """Run all checkers, say where they differ from the marks, and count that."""
+    """Run all checkers, print the differences from the marks, and return their number."""
     files = sorted(path.name for path in APPLICATION.glob("*.py"))
     typed = files
-    if stubs == "without":  # then boto3 is untyped: nobody can be strict about it, or see mistakes with it
+    if stubs == "without":  # boto3 is untyped then, so mistakes with it have no errors.
         files = [file for file in files if file != "wrong_with_boto3.py"]
         typed = [file for file in files if file != "with_boto3.py"]
-    with TemporaryDirectory() as name:  # where nothing but the installed wheel can be imported
+    with TemporaryDirectory() as name:  # Only the installed wheel can be imported from here.
         folder = Path(name)
         for file in files:
             shutil.copy(APPLICATION / file, folder)
@@ -145,14 +147,15 @@ def main(stubs: str, environment: Path) -> int:
                 ini.write(MYPY_WITHOUT_STUBS)
         with ThreadPoolExecutor(2) as pool:
             runs = {
-                each: pool.submit(found_by, each, environment.absolute(), folder, files) for each in CHECKERS
+                checker: pool.submit(errors_of, checker, environment.absolute(), folder, files)
+                for checker in CHECKERS
             }
         differences = 0
         for checker, run in runs.items():
             found, expected = run.result(), marked(checker, stubs, folder, files)
-            assert len(expected) > 50, "the marks are not where they were"
+            assert len(expected) > 50, "the marks were not found"
             for file, line in sorted(expected - set(found)):
-                print(f"tests/typing/{file}:{line}: {checker} finds no error {stubs} stubs")
+                print(f"tests/typing/{file}:{line}: {checker} reports no error {stubs} stubs")
             for (file, line), message in sorted(found.items()):
                 if (file, line) not in expected:
                     print(f"tests/typing/{file}:{line}: {checker} {stubs} stubs: {message}")

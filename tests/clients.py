@@ -133,6 +133,6 @@ def make_sync_client(endpoint_url: str, options: Mapping[str, Any]) -> VirtualTi
 
 
 def make_async_client(endpoint_url: str, options: Mapping[str, Any]) -> BlockingClient:
-    """The same for the asynchronous client, to call like a `RestoreClient`."""
+    """Create an asynchronous client of the same session, to call like a `RestoreClient`."""
     client = VirtualTimeAsyncClient(session=session(), endpoint_url=endpoint_url, config=config(**options))
     return BlockingClient(client)

@@ -1,12 +1,14 @@
-"""A server that answers each HTTP request with the very bytes that a test gives it."""
+"""Responses with the bytes that a test gives: from a server, and without a socket."""
 
 import json
 import socket
 import threading
 from collections import deque
+from collections.abc import Iterator
 from contextlib import suppress
-from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
+
+from botocore.awsrequest import AWSResponse
 
 from cloudhsm_restore.testing import backup_response
 
@@ -16,42 +18,57 @@ BACKUP_ID = "backup-a2b3c4d5e6f"
 def http(
     body: bytes | object, status: str = "200 OK", content_type: str = "application/x-amz-json-1.1"
 ) -> bytes:
-    """A whole HTTP response; a body that is not bytes is sent as JSON."""
+    """Return a whole HTTP response; a body that is not bytes is sent as JSON."""
     if not isinstance(body, bytes):
         body = json.dumps(body).encode()
     head = f"HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n"
     return head.encode() + b"x-amzn-RequestId: 11111111-2222-4333-8444-555555555555\r\n\r\n" + body
 
 
-def error(code: str, message: str = "no", status: str = "400 Bad Request") -> bytes:
-    """An AWS error."""
+def error_response(code: str, message: str = "no", status: str = "400 Bad Request") -> bytes:
+    """Return AWS's error response with a code."""
     return http({"__type": code, "Message": message}, status)
 
 
 def wire_backup(**fields: Any) -> dict[str, Any]:
-    """The JSON of a restored backup, with ``fields`` of the wire's own names instead of the usual."""
+    """Return the JSON of a restored backup; ``fields``, named as on the wire, override the usual ones."""
     backup: dict[str, Any] = dict(backup_response(backup_id=BACKUP_ID)["Backup"])
     backup["CreateTimestamp"] = 1534461854.64
     return backup | fields
 
 
+def in_process(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> AWSResponse:
+    """Return a response for a handler of botocore's event ``before-send``, which then sends nothing."""
+    return AWSResponse("http://127.0.0.1:1", status, cast("Any", headers or {}), cast("Any", _Raw(body)))
+
+
+class _Raw:
+    """The part of urllib3's response that botocore reads."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def stream(self, *_: object, **__: object) -> Iterator[bytes]:
+        yield self._body
+
+
 RESTORED = http({"Backup": wire_backup()})
-REFUSED = error("CloudHsmInvalidRequestException", "Backup is not in state PENDING_DELETION.")
+REJECTED = error_response("CloudHsmInvalidRequestException", "Backup is not in state PENDING_DELETION.")
 DROP = None
-"""Ends the connection instead of answering."""
+"""Closes the connection instead of responding."""
 
 
-class Last(bytes):
-    """An answer after which the connection ends."""
+class LastResponse(bytes):
+    """A response after which the server closes the connection."""
 
 
 class RawServer:
-    """Answers from ``answers``, one for each request; DROP ends the connection, SILENCE sends nothing."""
+    """Sends one response of the queue for each request. DROP closes the connection, SILENCE sends nothing."""
 
     SILENCE = b""
 
     def __init__(self) -> None:
-        self.answers: deque[bytes | None] = deque()
+        self.responses: deque[bytes | None] = deque()
         self.requests: list[bytes] = []
         self.stop_after: int | None = None
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -63,11 +80,11 @@ class RawServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
-    def answer(self, *answers: bytes | None, then_nobody_listens: bool = False) -> str:
-        """Queue answers; the URL to ask."""
+    def respond(self, *responses: bytes | None, then_stop: bool = False) -> str:
+        """Queue responses and return the URL. With ``then_stop`` nothing listens after the last request."""
         url = self.url
-        self.answers.extend(answers)
-        self.stop_after = len(self.requests) + len(answers) if then_nobody_listens else None
+        self.responses.extend(responses)
+        self.stop_after = len(self.requests) + len(responses) if then_stop else None
         return url
 
     def _serve(self) -> None:
@@ -78,9 +95,9 @@ class RawServer:
                 return
             self._connections.append(connection)
             with connection:
-                self._converse(connection)
+                self._serve_connection(connection)
 
-    def _converse(self, connection: socket.socket) -> None:
+    def _serve_connection(self, connection: socket.socket) -> None:
         received = b""
         while True:
             head, separator, body = received.partition(b"\r\n\r\n")
@@ -97,26 +114,26 @@ class RawServer:
                 received = b""
                 if len(self.requests) == self.stop_after:
                     self._listener.close()
-                answer = self.answers.popleft() if self.answers else None
-                if answer is None:
+                response = self.responses.popleft() if self.responses else None
+                if response is None:
                     return
-                connection.sendall(answer)
-                if isinstance(answer, Last):
+                connection.sendall(response)
+                if isinstance(response, LastResponse):
                     return
                 continue
             try:
-                more = connection.recv(65536)
+                chunk = connection.recv(65536)
             except OSError:
                 return
-            if not more:
+            if not chunk:
                 return
-            received += more
+            received += chunk
 
     def close(self) -> None:
         for connection in self._connections:
-            with suppress(OSError):  # it may be gone already
+            with suppress(OSError):  # The client may have closed its end first.
                 connection.shutdown(socket.SHUT_RDWR)
-        with suppress(OSError):  # it may be gone already
+        with suppress(OSError):  # With `then_stop` the listener is closed already.
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._thread.join()
@@ -124,7 +141,5 @@ class RawServer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

@@ -1,9 +1,9 @@
-"""64 threads on one client for a minute: no mixed answers.
+"""64 threads on one client for a minute: each gets the responses to its own requests.
 
     python -m tests.soak [seconds]
 
-Each thread deletes and restores a backup of its own, over and over, looks at it in between, and checks that
-what it is told is about its own backup and true.
+Each thread deletes, describes, and restores one backup in a loop, and checks that each result is that backup
+in the expected state.
 """
 
 import sys
@@ -19,27 +19,27 @@ THREADS = 64
 
 
 def main() -> None:
-    """Run, and say how many answers were checked."""
+    """Run the threads, and print the number of responses that were checked."""
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 60.0
     checked = [0] * THREADS
     mixed: list[str] = []
     with LocalCloudHsm() as service:
-        theirs = service.boto3_client(Config(max_pool_connections=THREADS, read_timeout=30))
+        boto3_client = service.boto3_client(Config(max_pool_connections=THREADS, read_timeout=30))
         client = service.client(Config(max_pool_connections=THREADS, read_timeout=30))
         until = time.monotonic() + seconds
 
         def work(number: int) -> None:
             backup_id = service.add_backup(hsm_type=f"hsm{number}.medium").backup_id
             while time.monotonic() < until and not mixed:
-                theirs.delete_backup(BackupId=backup_id)
+                boto3_client.delete_backup(BackupId=backup_id)
                 for backup, state in (
                     (client.get_backup(backup_id), BackupState.PENDING_DELETION),
                     (client.restore_backup(backup_id), BackupState.READY),
                     (client.ensure_restored(backup_id), BackupState.READY),
                 ):
-                    told = (backup.backup_id, backup.backup_state, backup.hsm_type)
-                    if told != (backup_id, state, f"hsm{number}.medium"):
-                        mixed.append(f"thread {number} was told {told}")
+                    result = (backup.backup_id, backup.backup_state, backup.hsm_type)
+                    if result != (backup_id, state, f"hsm{number}.medium"):
+                        mixed.append(f"thread {number} got {result}")
                     checked[number] += 1
 
         threads = [threading.Thread(target=work, args=(number,)) for number in range(THREADS)]
@@ -47,10 +47,10 @@ def main() -> None:
             thread.start()
         for thread in threads:
             thread.join()
-        theirs.close()
+        boto3_client.close()
     if mixed or not all(checked):
         raise SystemExit("\n".join(mixed) or "a thread checked nothing")
-    print(f"{sum(checked):,} answers in {seconds:g} s by {THREADS} threads, none mixed")
+    print(f"{sum(checked):,} responses in {seconds:g} s by {THREADS} threads, none mixed")
 
 
 if __name__ == "__main__":

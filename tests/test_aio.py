@@ -454,8 +454,8 @@ def test_an_abandoned_iterator(
     run(main())
 
 
-def test_an_iterator_that_nobody_starts(run: Run, service: LocalCloudHsm) -> None:
-    """Iterators that are made and dropped do nothing and warn of nothing."""
+def test_an_iterator_that_is_never_started(run: Run, service: LocalCloudHsm) -> None:
+    """An iterator that is created and dropped sends no request and causes no warning."""
 
     async def main() -> None:
         async with new_client(service) as client:
@@ -609,35 +609,36 @@ def test_the_pool_bounds_what_is_in_flight(run: Run, service: LocalCloudHsm) -> 
 
 
 def test_both_clients_in_one_process(run: Run, service: LocalCloudHsm) -> None:
-    """A synchronous client in a thread and an asynchronous one share nothing, not even the doubt."""
+    """A synchronous client in a thread and an asynchronous one do not affect each other."""
     ids = pending(service, 40)
 
     async def main() -> None:
-        patient = {"connect_timeout": 60, "read_timeout": 60}  # the machine may be busy
-        with service.client(config(**patient)) as blocking:
-            async with new_client(service, **patient) as client:
+        timeouts = {"connect_timeout": 60, "read_timeout": 60}  # A busy machine takes its time.
+        with service.client(config(**timeouts)) as blocking:
+            async with new_client(service, **timeouts) as client:
 
-                async def theirs(backup_id: str) -> Backup:
+                async def restore_in_thread(backup_id: str) -> Backup:
                     return await asyncio.to_thread(blocking.ensure_restored, backup_id)
 
                 backups = await asyncio.gather(
-                    *(client.ensure_restored(each) for each in ids[:20]), *map(theirs, ids[20:])
+                    *(client.ensure_restored(backup_id) for backup_id in ids[:20]),
+                    *map(restore_in_thread, ids[20:]),
                 )
                 assert {backup.backup_state for backup in backups} == {READY}
 
     run(main())
 
 
-def test_it_says_who_it_is(run: Run, raw_server: RawServer) -> None:
-    """The user agent names this library, beside what the user's config adds to it."""
+def test_the_user_agent_names_the_library(run: Run, raw_server: RawServer) -> None:
+    """The user agent has the library's name after the addition of the user's config."""
 
     async def main() -> None:
-        async with new_client(raw_server.answer(RESTORED), user_agent_extra="theirs/1") as client:
+        async with new_client(raw_server.respond(RESTORED), user_agent_extra="application/1") as client:
             await client.restore_backup(BACKUP_ID)
 
     run(main())
     [request] = raw_server.requests
-    assert b" theirs/1 cloudhsm-restore/" in request
+    assert b" application/1 cloudhsm-restore/" in request
 
 
 def test_a_coroutine_that_is_never_finished(service: LocalCloudHsm, caplog: pytest.LogCaptureFixture) -> None:
@@ -704,18 +705,18 @@ def _public(cls: type) -> dict[str, Any]:
 
 def test_the_clients_are_alike() -> None:
     """Both clients have the same methods with the same parameters, and each has a docstring."""
-    one, other = _public(RestoreClient), _public(AsyncRestoreClient)
-    assert one.keys() == other.keys()
-    for name in [*one, "__init__"]:
-        theirs, ours = (getattr(cls, name) for cls in (RestoreClient, AsyncRestoreClient))
-        expected, actual = inspect.signature(theirs).parameters, inspect.signature(ours).parameters
+    names = _public(RestoreClient).keys()
+    assert names == _public(AsyncRestoreClient).keys()
+    for name in [*names, "__init__"]:
+        blocking, asynchronous = (getattr(cls, name) for cls in (RestoreClient, AsyncRestoreClient))
+        expected, actual = inspect.signature(blocking).parameters, inspect.signature(asynchronous).parameters
         assert list(expected) == list(actual), name
         for parameter in expected.values():
-            mine = actual[parameter.name]
-            assert (mine.kind, mine.default) == (parameter.kind, parameter.default), (name, parameter)
+            found = actual[parameter.name]
+            assert (found.kind, found.default) == (parameter.kind, parameter.default), (name, parameter)
             if parameter.name != "backup_ids":
-                assert mine.annotation == parameter.annotation, (name, parameter)
-        assert inspect.getdoc(theirs), name
-        assert inspect.getdoc(ours), name
-        yields = "Generator" in str(inspect.signature(theirs).return_annotation)
-        assert inspect.iscoroutinefunction(ours) is not (yields or name == "__init__"), name
+                assert found.annotation == parameter.annotation, (name, parameter)
+        assert inspect.getdoc(blocking), name
+        assert inspect.getdoc(asynchronous), name
+        yields = "Generator" in str(inspect.signature(blocking).return_annotation)
+        assert inspect.iscoroutinefunction(asynchronous) is not (yields or name == "__init__"), name

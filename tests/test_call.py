@@ -1,4 +1,4 @@
-"""Whatever boto3 returns or raises leaves as a Backup or as one of our exceptions, with the right doubt."""
+"""Each response and each exception of boto3 becomes a Backup or a RestoreError with the right outcome."""
 
 import copy
 import inspect
@@ -15,8 +15,6 @@ from unittest.mock import Mock, create_autospec
 import boto3
 import botocore.exceptions as boto
 import pytest
-from botocore.awsrequest import AWSResponse
-from botocore.compat import HTTPHeaders
 from botocore.config import Config
 from botocore.parsers import ResponseParserError
 from botocore.stub import Stubber
@@ -50,7 +48,18 @@ from cloudhsm_restore.testing import LocalCloudHsm
 
 from .clients import config, make_sync_client
 from .conftest import MakeClient
-from .raw_server import BACKUP_ID, DROP, REFUSED, RESTORED, Last, RawServer, error, http, wire_backup
+from .raw_server import (
+    BACKUP_ID,
+    DROP,
+    REJECTED,
+    RESTORED,
+    LastResponse,
+    RawServer,
+    error_response,
+    http,
+    in_process,
+    wire_backup,
+)
 
 # --- Codes ---
 
@@ -96,7 +105,7 @@ CODES: dict[str, type[ApiError]] = {
 
 @pytest.fixture(scope="module")
 def boto3_client() -> Iterator[CloudHSMV2Client]:
-    """A plain boto3 client, made once, for it takes its time."""
+    """Create one plain boto3 client for all tests: creating it is slow."""
     client: CloudHSMV2Client = boto3.client(
         "cloudhsmv2", region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"
     )
@@ -106,14 +115,14 @@ def boto3_client() -> Iterator[CloudHSMV2Client]:
 
 @pytest.fixture
 def stubbed(boto3_client: CloudHSMV2Client) -> Iterator[tuple[RestoreClient, Stubber]]:
-    """A client of our own around a boto3 client that botocore's Stubber answers for."""
+    """Return a RestoreClient and the Stubber of the boto3 client that it wraps."""
     with Stubber(boto3_client) as stubber:
         yield RestoreClient(boto3_client), stubber
 
 
 @contextmanager
 def raising(client: CloudHSMV2Client, error: BaseException) -> Generator[None]:
-    """Lets an event handler within the next call raise ``error``."""
+    """Let an event handler within the next call raise ``error``."""
 
     def fail(**_: object) -> None:
         raise error
@@ -124,10 +133,10 @@ def raising(client: CloudHSMV2Client, error: BaseException) -> Generator[None]:
 
 
 @pytest.mark.parametrize(("code", "cls"), CODES.items())
-def test_every_code_finds_its_class(
+def test_every_error_code_has_its_class(
     stubbed: tuple[RestoreClient, Stubber], code: str, cls: type[ApiError]
 ) -> None:
-    """A code finds its class, with or without AWS's prefix, and the modelled exception is the cause."""
+    """A code has its class, with or without AWS's prefix, and the modeled exception is the cause."""
     client, stubber = stubbed
     stubber.add_client_error("restore_backup", code, "The message.", expected_params={"BackupId": "backup-1"})
     with pytest.raises(ApiError) as caught:
@@ -156,11 +165,11 @@ def test_every_code_finds_its_class(
         (504, InternalFailureError),
     ],
 )
-def test_statuses_without_a_body(
+def test_a_status_without_an_error_code_is_ambiguous(
     raw_server: RawServer, make_client: MakeClient, status: int, cls: type[ApiError]
 ) -> None:
     """A status without an AWS error code is ambiguous: a proxy on the way may have sent it."""
-    client = make_client(raw_server.answer(http(b"", f"{status} Whatever")))
+    client = make_client(raw_server.respond(http(b"", f"{status} Whatever")))
     with pytest.raises(ApiError) as caught:
         client.restore_backup(BACKUP_ID)
     assert type(caught.value) is cls
@@ -168,8 +177,8 @@ def test_statuses_without_a_body(
     assert caught.value.outcome_unknown
 
 
-def test_any_5xx_is_in_doubt(stubbed: tuple[RestoreClient, Stubber]) -> None:
-    """A 5xx leaves a doubt even where its code has another class."""
+def test_every_5xx_is_ambiguous(stubbed: tuple[RestoreClient, Stubber]) -> None:
+    """A 5xx is ambiguous even if its code belongs to another class than InternalFailureError."""
     client, stubber = stubbed
     stubber.add_client_error("restore_backup", "CloudHsmServiceException", http_status_code=500)
     with pytest.raises(ServiceError) as caught:
@@ -177,51 +186,59 @@ def test_any_5xx_is_in_doubt(stubbed: tuple[RestoreClient, Stubber]) -> None:
     assert caught.value.outcome_unknown
 
 
-# --- Doubt, counted over every try: on the wire ---
+# --- The outcome over all attempts of a call, on the wire ---
 
 Row = tuple[list[bytes | None], type[RestoreError], bool]
-LOST_THEN: dict[str, Row] = {
-    "lost, refused": ([DROP, REFUSED], InvalidRequestError, True),
-    "lost, throttled": ([DROP, error("ThrottlingException")], ThrottlingError, True),
-    "lost, denied": ([DROP, error("AccessDeniedException")], AccessDeniedError, True),
-    "lost, not found": ([DROP, error("CloudHsmResourceNotFoundException")], ResourceNotFoundError, True),
+ATTEMPTS: dict[str, Row] = {
+    "lost, rejected": ([DROP, REJECTED], InvalidRequestError, True),
+    "lost, throttled": ([DROP, error_response("ThrottlingException")], ThrottlingError, True),
+    "lost, denied": ([DROP, error_response("AccessDeniedException")], AccessDeniedError, True),
+    "lost, not found": (
+        [DROP, error_response("CloudHsmResourceNotFoundException")],
+        ResourceNotFoundError,
+        True,
+    ),
     "lost, lost": ([DROP, DROP], ConnectionLostError, True),
-    "500, refused": ([http(b"", "500 Oops"), REFUSED], InvalidRequestError, True),
-    "502, refused": ([http(b"<html>", "502 Bad", "text/html"), REFUSED], InvalidRequestError, True),
-    "internal failure, refused": (
-        [error("CloudHsmInternalFailureException", status="500 Oops"), REFUSED],
+    "500, rejected": ([http(b"", "500 Oops"), REJECTED], InvalidRequestError, True),
+    "502, rejected": ([http(b"<html>", "502 Bad", "text/html"), REJECTED], InvalidRequestError, True),
+    "internal failure, rejected": (
+        [error_response("CloudHsmInternalFailureException", status="500 Oops"), REJECTED],
         InvalidRequestError,
         True,
     ),
-    "throttled, refused": ([error("ThrottlingException"), REFUSED], InvalidRequestError, False),
-    "throttled, throttled": ([error("ThrottlingException")] * 2, ThrottlingError, False),
-    "throttled, lost": ([error("ThrottlingException"), DROP], ConnectionLostError, True),
-    "refused": ([REFUSED], InvalidRequestError, False),
+    "throttled, rejected": ([error_response("ThrottlingException"), REJECTED], InvalidRequestError, False),
+    "throttled, throttled": ([error_response("ThrottlingException")] * 2, ThrottlingError, False),
+    "throttled, lost": ([error_response("ThrottlingException"), DROP], ConnectionLostError, True),
+    "rejected": ([REJECTED], InvalidRequestError, False),
 }
 
 
-@pytest.mark.parametrize(("answers", "cls", "unknown"), LOST_THEN.values(), ids=LOST_THEN)
-def test_every_try_counts(
+@pytest.mark.parametrize(("responses", "cls", "unknown"), ATTEMPTS.values(), ids=ATTEMPTS)
+def test_a_lost_attempt_makes_the_outcome_unknown(
     raw_server: RawServer,
     make_client: MakeClient,
-    answers: list[bytes | None],
+    responses: list[bytes | None],
     cls: type[RestoreError],
     unknown: bool,
 ) -> None:
-    """One lost try leaves the whole call in doubt, whatever the last try says; a throttled one does not."""
-    client = make_client(raw_server.answer(*answers), retries={"total_max_attempts": 2, "mode": "standard"})
+    """One lost attempt makes the outcome of the call unknown, whatever the last attempt returned."""
+    client = make_client(
+        raw_server.respond(*responses), retries={"total_max_attempts": 2, "mode": "standard"}
+    )
     with pytest.raises(RestoreError) as caught:
         client.restore_backup(BACKUP_ID)
     assert type(caught.value) is cls
     assert caught.value.outcome_unknown is unknown
-    assert len(raw_server.requests) == len(answers)
+    assert len(raw_server.requests) == len(responses)
     if isinstance(caught.value, ApiError):
-        assert caught.value.attempts == len(answers)
+        assert caught.value.attempts == len(responses)
 
 
-def test_lost_and_then_nobody_listens(raw_server: RawServer, make_client: MakeClient) -> None:
-    """A refused connection after a lost answer is in doubt, although the last try sent nothing."""
-    url = raw_server.answer(DROP, then_nobody_listens=True)
+def test_a_refused_connection_does_not_resolve_a_lost_attempt(
+    raw_server: RawServer, make_client: MakeClient
+) -> None:
+    """The outcome is unknown if a response was lost, although the last attempt sent nothing."""
+    url = raw_server.respond(DROP, then_stop=True)
     client = make_client(url, retries={"total_max_attempts": 2})
     with pytest.raises(ConnectError) as caught:
         client.restore_backup(BACKUP_ID)
@@ -232,33 +249,31 @@ def test_lost_and_then_nobody_listens(raw_server: RawServer, make_client: MakeCl
 
 
 def test_a_retry_that_succeeds_is_a_success(raw_server: RawServer, make_client: MakeClient) -> None:
-    """Where botocore's second try brings the backup, nobody hears of the first."""
-    client = make_client(raw_server.answer(DROP, RESTORED), retries={"total_max_attempts": 2})
+    """If boto3's second attempt returns the backup, the call returns it."""
+    client = make_client(raw_server.respond(DROP, RESTORED), retries={"total_max_attempts": 2})
     assert client.restore_backup(BACKUP_ID).backup_state is BackupState.READY
 
 
-def test_doubt_is_counted_for_a_client_that_the_user_brought(
-    raw_server: RawServer, credentials: None
-) -> None:
-    """The tries of a ready boto3 client are seen too, however many RestoreClients share it."""
-    theirs = boto3.client(
+def test_the_attempts_of_a_given_client_are_observed(raw_server: RawServer, credentials: None) -> None:
+    """The attempts of a given boto3 client are observed, however many RestoreClients share it."""
+    boto3_client = boto3.client(
         "cloudhsmv2",
-        endpoint_url=raw_server.answer(DROP, REFUSED, REFUSED),
+        endpoint_url=raw_server.respond(DROP, REJECTED, REJECTED),
         config=config(retries={"total_max_attempts": 2}),
     )
-    RestoreClient(theirs)
-    client = RestoreClient(theirs)
+    RestoreClient(boto3_client)
+    client = RestoreClient(boto3_client)
     with pytest.raises(InvalidRequestError) as caught:
         client.restore_backup(BACKUP_ID)
     assert caught.value.outcome_unknown
     with pytest.raises(InvalidRequestError) as caught:
         client.restore_backup(BACKUP_ID)
     assert not caught.value.outcome_unknown
-    theirs.close()
+    boto3_client.close()
 
 
-def test_tries_that_cannot_be_seen_are_in_doubt(stubbed: tuple[RestoreClient, Stubber]) -> None:
-    """Where botocore counts more tries than its event showed, the rest may have done anything."""
+def test_unobserved_attempts_are_ambiguous(stubbed: tuple[RestoreClient, Stubber]) -> None:
+    """If boto3 reports more attempts than it emitted events for, the rest may have restored the backup."""
     client, stubber = stubbed
     stubber.add_client_error("restore_backup", "InvalidRequest", response_meta={"RetryAttempts": 1})
     with pytest.raises(InvalidRequestError) as caught:
@@ -267,21 +282,27 @@ def test_tries_that_cannot_be_seen_are_in_doubt(stubbed: tuple[RestoreClient, St
 
 
 @pytest.mark.parametrize(
-    "answer",
-    [DROP, http(b""), http(b"", "500 Oops"), error("CloudHsmInternalFailureException"), RawServer.SILENCE],
+    "response",
+    [
+        DROP,
+        http(b""),
+        http(b"", "500 Oops"),
+        error_response("CloudHsmInternalFailureException"),
+        RawServer.SILENCE,
+    ],
 )
-def test_calls_that_only_read_leave_no_doubt(
-    raw_server: RawServer, make_client: MakeClient, answer: bytes | None
+def test_a_failed_read_is_never_ambiguous(
+    raw_server: RawServer, make_client: MakeClient, response: bytes | None
 ) -> None:
-    """However DescribeBackups fails, it has restored nothing."""
-    client = make_client(raw_server.answer(answer), read_timeout=0.2)
+    """DescribeBackups restores nothing, however it fails."""
+    client = make_client(raw_server.respond(response), read_timeout=0.2)
     with pytest.raises(RestoreError) as caught:
         client.get_backup(BACKUP_ID)
     assert caught.value.outcome_unknown is False
     assert caught.value.operation == "DescribeBackups"
 
 
-# --- Answers ---
+# --- Responses ---
 
 UNUSABLE: dict[str, bytes] = {
     "truncated JSON": http(json.dumps({"Backup": wire_backup()}).encode()[:60]),
@@ -308,28 +329,28 @@ UNUSABLE: dict[str, bytes] = {
     "string as boolean": http({"Backup": wire_backup(NeverExpires="perhaps")}),
     "tags without values": http({"Backup": wire_backup(TagList=[{"Key": "a"}])}),
     "an error in a 200": http({"__type": "CloudHsmInvalidRequestException", "Message": "no"}),
-    "no UTF-8": http(b'{"Backup": "\xff\xfe"}'),
+    "not UTF-8": http(b'{"Backup": "\xff\xfe"}'),
     "204": http(b"", "204 No Content"),
     "deep": http(b"[" * 100_000),
-    "error that is no error": http({"__type": 5}, "400 Bad Request"),
+    "error with a code that is a number": http({"__type": 5}, "400 Bad Request"),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("answer", UNUSABLE.values(), ids=UNUSABLE)
-def test_an_answer_without_a_usable_backup(
-    raw_server: RawServer, make_client: MakeClient, answer: bytes
+@pytest.mark.parametrize("response", UNUSABLE.values(), ids=UNUSABLE)
+def test_a_response_without_a_valid_backup_is_ambiguous(
+    raw_server: RawServer, make_client: MakeClient, response: bytes
 ) -> None:
-    """It is an UnexpectedResponseError in doubt, never a success, and never a bare exception."""
-    client = make_client(raw_server.answer(answer))
+    """It is an UnexpectedResponseError whose outcome is unknown, and never a success."""
+    client = make_client(raw_server.respond(response))
     with pytest.raises(UnexpectedResponseError) as caught:
         client.restore_backup(BACKUP_ID)
     assert caught.value.outcome_unknown
     assert caught.value.backup_id == BACKUP_ID
 
 
-def test_what_there_was_of_the_answer_is_kept(raw_server: RawServer, make_client: MakeClient) -> None:
-    """``response`` holds as much of the answer as boto3 could read."""
-    client = make_client(raw_server.answer(http({"Backup": wire_backup(BackupState=5)})))
+def test_an_unexpected_response_is_kept(raw_server: RawServer, make_client: MakeClient) -> None:
+    """``response`` holds what boto3 parsed of the response."""
+    client = make_client(raw_server.respond(http({"Backup": wire_backup(BackupState=5)})))
     with pytest.raises(UnexpectedResponseError, match="BackupState: ") as caught:
         client.restore_backup(BACKUP_ID)
     response: Any = caught.value.response
@@ -346,11 +367,11 @@ def test_what_there_was_of_the_answer_is_kept(raw_server: RawServer, make_client
         b'{"Backup": {"CreateTimestamp": "x"}}',
     ],
 )
-def test_an_answer_that_boto3_cannot_read_is_kept(
+def test_the_body_of_an_unparsable_response_is_kept(
     raw_server: RawServer, make_client: MakeClient, body: bytes
 ) -> None:
-    """``body`` is what came, ``response`` says at least with which status, and the message quotes it."""
-    client = make_client(raw_server.answer(http(body), http(body)))
+    """``body`` is the text of the body, ``response`` has its status, and the message quotes it."""
+    client = make_client(raw_server.respond(http(body), http(body)))
     for call in (client.restore_backup, client.get_backup):
         with pytest.raises(UnexpectedResponseError) as caught:
             call(BACKUP_ID)
@@ -362,9 +383,9 @@ def test_an_answer_that_boto3_cannot_read_is_kept(
         assert response["ResponseMetadata"]["HTTPHeaders"]["content-length"] == str(len(body))
 
 
-def test_of_a_long_body_the_beginning_is_kept(raw_server: RawServer, make_client: MakeClient) -> None:
-    """A page of any length becomes a short message and a short attribute."""
-    client = make_client(raw_server.answer(http(b"<p>" * 100_000)))
+def test_a_long_body_is_truncated(raw_server: RawServer, make_client: MakeClient) -> None:
+    """The body of a page of any length is a short attribute, and its message a short line."""
+    client = make_client(raw_server.respond(http(b"<p>" * 100_000)))
     with pytest.raises(UnexpectedResponseError) as caught:
         client.restore_backup(BACKUP_ID)
     assert caught.value.body is not None
@@ -372,39 +393,41 @@ def test_of_a_long_body_the_beginning_is_kept(raw_server: RawServer, make_client
     assert len(str(caught.value)) < 400
 
 
-def test_a_body_shorter_than_promised_counts_if_its_json_is_whole(
+def test_a_body_shorter_than_its_content_length(
     raw_server: RawServer, make_blocking_client: MakeClient
 ) -> None:
-    """A whole JSON is an answer, although the connection ended before its Content-Length; half is none.
+    """A complete JSON document is accepted, although the connection ended early; an incomplete one is not.
 
-    Some versions of botocore take neither for an answer: a lost connection then, and in doubt as well.
+    Some versions of botocore reject both: then each is a lost connection, and ambiguous too.
     """
     body = json.dumps({"Backup": wire_backup()}).encode()
     head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body) + 50}\r\n\r\n".encode()
-    client = make_blocking_client(raw_server.answer(Last(head + body), Last(head + body[:50])))
+    client = make_blocking_client(
+        raw_server.respond(LastResponse(head + body), LastResponse(head + body[:50]))
+    )
     try:
         assert client.restore_backup(BACKUP_ID).backup_id == BACKUP_ID
     except ConnectionLostError as lost:
-        assert lost.outcome_unknown  # noqa: PT017  (either will do)
+        assert lost.outcome_unknown  # noqa: PT017  (it depends on botocore's version)
     with pytest.raises((UnexpectedResponseError, ConnectionLostError)) as caught:
         client.restore_backup(BACKUP_ID)
     assert caught.value.outcome_unknown
 
 
-def test_an_iso_timestamp_is_read(raw_server: RawServer, make_client: MakeClient) -> None:
-    """Emulators send timestamps as text; they mean what they say."""
+def test_an_iso_timestamp_is_parsed(raw_server: RawServer, make_client: MakeClient) -> None:
+    """Emulators send timestamps as text in ISO 8601."""
     client = make_client(
-        raw_server.answer(http({"Backup": wire_backup(CreateTimestamp="2026-01-02T03:04:05Z")}))
+        raw_server.respond(http({"Backup": wire_backup(CreateTimestamp="2026-01-02T03:04:05Z")}))
     )
     backup = client.restore_backup(BACKUP_ID)
     assert backup.create_timestamp is not None
     assert backup.create_timestamp.isoformat() == "2026-01-02T03:04:05+00:00"
 
 
-def test_an_unknown_state_is_an_answer(raw_server: RawServer, make_client: MakeClient) -> None:
-    """A state that AWS adds later breaks nothing."""
+def test_an_unknown_state_is_returned(raw_server: RawServer, make_client: MakeClient) -> None:
+    """A state that AWS adds later is an unknown member of the enum, and not an error."""
     client = make_client(
-        raw_server.answer(http({"Backup": wire_backup(BackupState="ARCHIVED", Mode="FIPS_2")}))
+        raw_server.respond(http({"Backup": wire_backup(BackupState="ARCHIVED", Mode="FIPS_2")}))
     )
     backup = client.restore_backup(BACKUP_ID)
     assert backup.backup_state == "ARCHIVED"
@@ -422,8 +445,8 @@ places = st.sampled_from(["", *wire_backup(), "TagList.0", "TagList.0.Key", "Tag
 
 
 @pytest.fixture(scope="module")
-def answering_client() -> Iterator[tuple[RestoreClient, list[bytes]]]:
-    """A client whose HTTP is answered in process, by the list's only element: for thousands of answers."""
+def client_with_canned_body() -> Iterator[tuple[RestoreClient, list[bytes]]]:
+    """Return a client whose every response has the list's only element as its body, without a socket."""
     client = boto3.client(
         "cloudhsmv2",
         region_name="us-east-1",
@@ -433,36 +456,32 @@ def answering_client() -> Iterator[tuple[RestoreClient, list[bytes]]]:
     )
     body = [b""]
 
-    class Raw:
-        def stream(self) -> Iterator[bytes]:
-            yield body[0]
+    def respond(**_: object) -> Any:
+        return in_process(body[0])
 
-    def answer(**_: object) -> Any:
-        return AWSResponse("", 200, HTTPHeaders(), Raw())
-
-    client.meta.events.register("before-send.cloudhsm-v2", answer)
+    client.meta.events.register("before-send.cloudhsm-v2", respond)
     yield RestoreClient(client), body
     client.close()
 
 
 @given(value=json_values, place=places)
-def test_any_value_in_any_place(
-    answering_client: tuple[RestoreClient, list[bytes]], value: object, place: str
+def test_any_json_in_any_field(
+    client_with_canned_body: tuple[RestoreClient, list[bytes]], value: object, place: str
 ) -> None:
-    """Any JSON value in any place of a 200 gives a Backup or an UnexpectedResponseError, and nothing else."""
-    answer: Any = {"Backup": copy.deepcopy(wire_backup(TagList=[{"Key": "a", "Value": "b"}]))}
+    """Any JSON in any field of a 200 gives a Backup or an UnexpectedResponseError, and nothing else."""
+    response: Any = {"Backup": copy.deepcopy(wire_backup(TagList=[{"Key": "a", "Value": "b"}]))}
     if not place:
-        answer = value
+        response = value
     elif place == "Backup":
-        answer["Backup"] = value
+        response["Backup"] = value
     else:
         *path, last = place.split(".")
-        target = answer["Backup"]
+        target = response["Backup"]
         for step in path:
             target = target[int(step) if step.isdigit() else step]
         target[int(last) if last.isdigit() else last] = value
-    client, body = answering_client
-    body[0] = json.dumps(answer).encode()
+    client, body = client_with_canned_body
+    body[0] = json.dumps(response).encode()
     outcome: Backup | UnexpectedResponseError
     try:
         outcome = client.restore_backup(BACKUP_ID)
@@ -476,10 +495,12 @@ def test_any_value_in_any_place(
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes(answering_client: tuple[RestoreClient, list[bytes]], answer: bytes) -> None:
-    """Any bytes as the body of a 200 are an UnexpectedResponseError, unless they are a backup."""
-    client, body = answering_client
-    body[0] = answer
+def test_any_bytes_as_a_body(
+    client_with_canned_body: tuple[RestoreClient, list[bytes]], content: bytes
+) -> None:
+    """Random bytes as the body of a 200 are an UnexpectedResponseError."""
+    client, body = client_with_canned_body
+    body[0] = content
     with pytest.raises(UnexpectedResponseError):
         client.restore_backup(BACKUP_ID)
 
@@ -488,11 +509,11 @@ def test_any_bytes(answering_client: tuple[RestoreClient, list[bytes]], answer: 
     "body", [{"__type": ["a"]}, {"__type": {}}, {"__type": 5}, {"Message": []}, None, [1], 5]
 )
 @pytest.mark.parametrize("status", ["400 Bad Request", "500 Oops"])
-def test_an_error_that_is_malformed(
+def test_a_malformed_error_response(
     raw_server: RawServer, make_client: MakeClient, body: object, status: str
 ) -> None:
-    """Whatever stands in an error answer, it is a RestoreError; with a 5xx it is in doubt."""
-    client = make_client(raw_server.answer(http(body, status), http(body, status)))
+    """A malformed error response is a RestoreError; with a 5xx it is ambiguous."""
+    client = make_client(raw_server.respond(http(body, status), http(body, status)))
     with pytest.raises(RestoreError) as caught:
         client.restore_backup(BACKUP_ID)
     assert isinstance(caught.value, ApiError | UnexpectedResponseError)
@@ -501,10 +522,12 @@ def test_an_error_that_is_malformed(
     assert result.error is not None
 
 
-def test_a_broken_chunk_is_in_doubt(raw_server: RawServer, make_client: MakeClient) -> None:
-    """A body that breaks while it is read comes after the work: nothing that was never sent."""
+def test_a_malformed_chunk_is_ambiguous(raw_server: RawServer, make_client: MakeClient) -> None:
+    """A body that cannot be read belongs to a request that was sent, which may have restored the backup."""
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-    client = make_client(raw_server.answer(Last(head + b"-5\r\nabc\r\n"), Last(head + b"zz\r\n")))
+    client = make_client(
+        raw_server.respond(LastResponse(head + b"-5\r\nabc\r\n"), LastResponse(head + b"zz\r\n"))
+    )
     for _ in range(2):
         with pytest.raises(RestoreError) as caught:
             client.restore_backup(BACKUP_ID)
@@ -516,9 +539,9 @@ def test_a_broken_chunk_is_in_doubt(raw_server: RawServer, make_client: MakeClie
 
 
 @pytest.mark.parametrize("attempts", [1, 2])
-def test_an_answer_lost_behind_a_proxy(raw_server: RawServer, attempts: int) -> None:
-    """botocore says that it could not connect to the proxy; but the request was on its way, and in doubt."""
-    proxies = {"http": raw_server.answer(*[DROP] * attempts)}
+def test_a_response_lost_behind_a_proxy_is_ambiguous(raw_server: RawServer, attempts: int) -> None:
+    """boto3 reports that it could not connect to the proxy, although the request was sent."""
+    proxies = {"http": raw_server.respond(*[DROP] * attempts)}
     options = {"proxies": proxies, "retries": {"total_max_attempts": attempts, "mode": "standard"}}
     client = make_sync_client("http://cloudhsm.invalid", options)
     with client, pytest.raises(ConnectionLostError) as caught:
@@ -526,12 +549,12 @@ def test_an_answer_lost_behind_a_proxy(raw_server: RawServer, attempts: int) -> 
     assert caught.value.outcome_unknown
 
 
-def test_what_the_caller_is_handling_has_no_say(raw_server: RawServer) -> None:
-    """A call from within ``except`` is judged by itself, not by the failure that is being handled there."""
-    url = raw_server.answer(DROP, DROP)
-    with make_sync_client("http://127.0.0.1:1", {}) as refused, make_sync_client(url, {}) as lost:
+def test_the_exception_being_handled_is_ignored(raw_server: RawServer) -> None:
+    """The exception that the caller is handling, which becomes a ``__context__``, changes no class."""
+    url = raw_server.respond(DROP, DROP)
+    with make_sync_client("http://127.0.0.1:1", {}) as unreachable, make_sync_client(url, {}) as lost:
         try:
-            refused.restore_backup(BACKUP_ID)
+            unreachable.restore_backup(BACKUP_ID)
         except ConnectError:
             with pytest.raises(ConnectionLostError) as direct:
                 lost.restore_backup(BACKUP_ID)
@@ -544,9 +567,9 @@ def test_what_the_caller_is_handling_has_no_say(raw_server: RawServer) -> None:
             assert proxied.value.outcome_unknown
 
 
-def test_a_refusal_after_an_answer_lost_behind_a_proxy(raw_server: RawServer) -> None:
-    """The lost try counts behind a proxy, too."""
-    url = raw_server.answer(DROP, REFUSED)
+def test_a_rejection_after_a_response_lost_behind_a_proxy(raw_server: RawServer) -> None:
+    """An attempt that was lost behind a proxy makes the outcome unknown too."""
+    url = raw_server.respond(DROP, REJECTED)
     options = {"proxies": {"http": url}, "retries": {"total_max_attempts": 2, "mode": "standard"}}
     client = make_sync_client("http://cloudhsm.invalid", options)
     with client, pytest.raises(InvalidRequestError) as caught:
@@ -554,9 +577,9 @@ def test_a_refusal_after_an_answer_lost_behind_a_proxy(raw_server: RawServer) ->
     assert caught.value.outcome_unknown
 
 
-def test_a_proxy_that_refuses(raw_server: RawServer) -> None:
-    """A proxy that nobody runs, or that refuses the tunnel, has passed nothing on."""
-    url = raw_server.answer(http(b"", "407 Proxy Authentication Required"))
+def test_a_proxy_that_rejects_the_tunnel(raw_server: RawServer) -> None:
+    """A proxy that does not listen, or that rejects CONNECT, has forwarded nothing."""
+    url = raw_server.respond(http(b"", "407 Proxy Authentication Required"))
     for proxy in (url, "http://127.0.0.1:1"):
         client = make_sync_client("https://cloudhsm.invalid", {"proxies": {"https": proxy}})
         with client, pytest.raises(ConnectError) as caught:
@@ -564,17 +587,17 @@ def test_a_proxy_that_refuses(raw_server: RawServer) -> None:
         assert not caught.value.outcome_unknown
 
 
-def test_no_answer_in_time(raw_server: RawServer, make_client: MakeClient) -> None:
-    """A read timeout is a ResponseTimeoutError, a TimeoutError, and in doubt."""
-    client = make_client(raw_server.answer(RawServer.SILENCE), read_timeout=0.2)
+def test_a_read_timeout_is_ambiguous(raw_server: RawServer, make_client: MakeClient) -> None:
+    """A read timeout is a ResponseTimeoutError, which is a TimeoutError."""
+    client = make_client(raw_server.respond(RawServer.SILENCE), read_timeout=0.2)
     with pytest.raises(TimeoutError) as caught:
         client.restore_backup(BACKUP_ID)
     assert isinstance(caught.value, ResponseTimeoutError)
     assert caught.value.outcome_unknown
 
 
-def test_nobody_listens(service: LocalCloudHsm, make_client: MakeClient) -> None:
-    """A refused connection is a ConnectError, a ConnectionError, and leaves no doubt."""
+def test_a_refused_connection_is_unambiguous(service: LocalCloudHsm, make_client: MakeClient) -> None:
+    """A refused connection is a ConnectError, which is a ConnectionError: nothing was sent."""
     service.refuse()
     with pytest.raises(ConnectionError) as caught:
         make_client(service.endpoint_url).restore_backup(BACKUP_ID)
@@ -582,17 +605,17 @@ def test_nobody_listens(service: LocalCloudHsm, make_client: MakeClient) -> None
     assert not caught.value.outcome_unknown
 
 
-def test_a_name_that_does_not_resolve(make_client: MakeClient) -> None:
-    """An endpoint whose name is unknown is a ConnectError."""
+def test_an_unresolvable_host_name(make_client: MakeClient) -> None:
+    """An endpoint whose host name does not resolve is a ConnectError."""
     with pytest.raises(ConnectError):
         make_client("http://nowhere.invalid").restore_backup(BACKUP_ID)
 
 
-@pytest.mark.parametrize("answer", [b"garbage\r\n\r\n", b"HTTP/1.1 two hundred\r\n\r\n"])
-def test_what_is_no_http(raw_server: RawServer, make_client: MakeClient, answer: bytes) -> None:
-    """Bytes that are no HTTP are a lost connection, and in doubt."""
+@pytest.mark.parametrize("response", [b"garbage\r\n\r\n", b"HTTP/1.1 two hundred\r\n\r\n"])
+def test_a_malformed_http_response(raw_server: RawServer, make_client: MakeClient, response: bytes) -> None:
+    """Bytes that are not HTTP are a TransportError, and ambiguous."""
     with pytest.raises(TransportError) as caught:
-        make_client(raw_server.answer(answer, DROP)).restore_backup(BACKUP_ID)
+        make_client(raw_server.respond(response, DROP)).restore_backup(BACKUP_ID)
     assert caught.value.outcome_unknown
 
 
@@ -602,7 +625,7 @@ _NOT_RAISED_BY_CALLS = {
     "BotoCoreError",
     "ClientError",
     "EventStreamError",
-    "UndefinedModelAttributeError",  # with its subclass: a broken service model
+    "UndefinedModelAttributeError",  # It and its subclass report a malformed service model.
     "MissingServiceIdError",
     "StubResponseError",
     "StubAssertionError",
@@ -611,7 +634,7 @@ _NOT_RAISED_BY_CALLS = {
 
 
 def botocore_errors() -> list[Exception]:
-    """One of each exception that botocore defines, with its message filled in."""
+    """Return one of each exception that botocore defines, with its message filled in."""
     errors: list[Exception] = []
     for name, cls in vars(boto).items():
         if not inspect.isclass(cls) or not issubclass(cls, boto.BotoCoreError):
@@ -625,19 +648,19 @@ def botocore_errors() -> list[Exception]:
     return errors
 
 
-@pytest.mark.parametrize("theirs", botocore_errors(), ids=lambda error: type(error).__name__)
-def test_every_exception_of_botocore_enters_the_family(
-    theirs: Exception, boto3_client: CloudHSMV2Client
+@pytest.mark.parametrize("original", botocore_errors(), ids=lambda error: type(error).__name__)
+def test_every_exception_of_botocore_becomes_a_restore_error(
+    original: Exception, boto3_client: CloudHSMV2Client
 ) -> None:
-    """Whatever botocore raises within a call leaves as a RestoreError that has it as its cause."""
-    with raising(boto3_client, theirs), pytest.raises(RestoreError) as caught:
+    """An exception of botocore within a call becomes the cause of a RestoreError."""
+    with raising(boto3_client, original), pytest.raises(RestoreError) as caught:
         RestoreClient(boto3_client).restore_backup("backup-1")
-    assert caught.value.__cause__ is theirs
+    assert caught.value.__cause__ is original
     assert type(caught.value) is not RestoreError
 
 
-def test_credentials_that_cannot_be_had(service: LocalCloudHsm) -> None:
-    """Without credentials nothing is sent: a ConfigurationError, raised by the call."""
+def test_missing_credentials(service: LocalCloudHsm) -> None:
+    """Without credentials a call raises ConfigurationError, and nothing is sent."""
     client = RestoreClient(region_name="us-east-1", endpoint_url=service.endpoint_url, config=config())
     with client, pytest.raises(ConfigurationError) as caught:
         client.restore_backup(BACKUP_ID)
@@ -645,8 +668,8 @@ def test_credentials_that_cannot_be_had(service: LocalCloudHsm) -> None:
     assert service.requests == ()
 
 
-def test_another_services_error_is_about_credentials(raw_server: RawServer, credentials: None) -> None:
-    """An AssumeRole that is refused within our call is a ConfigurationError; nothing reached CloudHSM."""
+def test_a_rejected_assume_role_is_a_configuration_error(raw_server: RawServer, credentials: None) -> None:
+    """An AssumeRole that STS rejects within a call is a ConfigurationError: nothing reached CloudHSM."""
     from botocore.credentials import RefreshableCredentials
     from botocore.session import get_session
 
@@ -670,10 +693,10 @@ def test_another_services_error_is_about_credentials(raw_server: RawServer, cred
 
 
 @pytest.mark.parametrize("printed", ["[]", "null", "5", "{}"])
-def test_credential_processes_that_print_nonsense(
+def test_a_credential_process_with_malformed_output(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, service: LocalCloudHsm, printed: str
 ) -> None:
-    """A credential_process whose output botocore trips over is a ConfigurationError."""
+    """A credential_process whose output botocore cannot parse is a ConfigurationError."""
     (tmp_path / "config").write_text(f"[default]\ncredential_process = echo {printed}\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     with pytest.raises(ConfigurationError):
@@ -681,11 +704,11 @@ def test_credential_processes_that_print_nonsense(
     assert service.requests == ()
 
 
-STS_ANSWERS: dict[str, tuple[bytes | None, bool]] = {
+STS_RESPONSES: dict[str, tuple[bytes | None, bool]] = {
     "lost": (DROP, True),
     "silent": (RawServer.SILENCE, True),
     "HTML": (http(b"<html>", content_type="text/html"), False),
-    "refused": (
+    "rejected": (
         http(b"<ErrorResponse><Error><Code>AccessDenied</Code></Error></ErrorResponse>", "403 No"),
         False,
     ),
@@ -693,21 +716,21 @@ STS_ANSWERS: dict[str, tuple[bytes | None, bool]] = {
 }
 
 
-@pytest.mark.parametrize(("answer", "retryable"), STS_ANSWERS.values(), ids=STS_ANSWERS)
-def test_what_sts_does_is_no_doubt_about_the_restore(
+@pytest.mark.parametrize(("response", "retryable"), STS_RESPONSES.values(), ids=STS_RESPONSES)
+def test_sts_failures_do_not_set_outcome_unknown(
     raw_server: RawServer,
     service: LocalCloudHsm,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
-    answer: bytes | None,
+    response: bytes | None,
     retryable: bool,
 ) -> None:
-    """Where the search for credentials fails, nothing was sent to CloudHSM, and the restore ends at once."""
+    """If credentials cannot be resolved, nothing is sent to CloudHSM, and the error is raised immediately."""
     role = "role_arn = arn:aws:iam::111122223333:role/restorer\nsource_profile = base\n"
     keys = "aws_access_key_id = AKIAIOSFODNN7EXAMPLE\naws_secret_access_key = for-tests-only\n"
     (tmp_path / "config").write_text(f"[default]\n{role}[profile base]\n{keys}")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", raw_server.answer(answer))
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", raw_server.respond(response))
     session = boto3.Session(region_name="us-east-1")
     inner: Any = vars(session)["_session"]
     inner.set_default_client_config(config(read_timeout=0.2))
@@ -722,10 +745,10 @@ def test_what_sts_does_is_no_doubt_about_the_restore(
     assert len(raw_server.requests) == 1
 
 
-def test_a_role_that_cannot_be_one_is_no_parameter_of_the_call(
+def test_an_invalid_role_arn_is_a_configuration_error(
     service: LocalCloudHsm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """What botocore's validation says of a profile is about the configuration."""
+    """A parameter of AssumeRole that botocore finds invalid comes from the profile, not from the call."""
     role = "role_arn = short\nsource_profile = base\n"
     keys = "aws_access_key_id = AKIAIOSFODNN7EXAMPLE\naws_secret_access_key = for-tests-only\n"
     (tmp_path / "config").write_text(f"[default]\n{role}[profile base]\n{keys}")
@@ -735,25 +758,25 @@ def test_a_role_that_cannot_be_one_is_no_parameter_of_the_call(
         client.restore_backup(BACKUP_ID)
 
 
-# --- Fakes, as tests of applications have them ---
+# --- Test doubles, as the tests of applications have them ---
 
 
 def raised(error: Exception) -> Exception:
-    """The exception with a traceback of this module, as where a test raises it."""
+    """Return the exception with a traceback of this module, as if a test had raised it."""
     try:
         raise error
     except Exception as caught:
         return caught
 
 
-def refusal(code: str, operation: str = "RestoreBackup", **metadata: Any) -> Exception:
-    """A ClientError as tests make them, with no more than they need."""
-    answer: Any = {"Error": {"Code": code}, "ResponseMetadata": metadata}
-    return boto.ClientError(answer, operation)
+def client_error(code: str, operation: str = "RestoreBackup", **metadata: Any) -> Exception:
+    """Return a ClientError as tests create them, with the fields that they need."""
+    response: Any = {"Error": {"Code": code}, "ResponseMetadata": metadata}
+    return boto.ClientError(response, operation)
 
 
 URL = "https://cloudhsmv2.us-east-1.amazonaws.com/"
-FAKED: dict[str, tuple[Callable[[], Exception], type[RestoreError], bool]] = {
+DOUBLES: dict[str, tuple[Callable[[], Exception], type[RestoreError], bool]] = {
     "no address": (
         lambda: boto.EndpointConnectionError(endpoint_url=URL, error=raised(OSError())), ConnectError, False
     ),
@@ -773,7 +796,7 @@ FAKED: dict[str, tuple[Callable[[], Exception], type[RestoreError], bool]] = {
         lambda: boto.ProxyConnectionError(proxy_url="http://proxy:1", error=raised(OSError())),
         ConnectionLostError, True,
     ),
-    "not of the network": (lambda: boto.HTTPClientError(error=raised(RuntimeError())), RestoreError, True),
+    "not a network error": (lambda: boto.HTTPClientError(error=raised(RuntimeError())), RestoreError, True),
     "closed": (
         lambda: boto.ConnectionClosedError(endpoint_url=URL, error=raised(OSError())),
         ConnectionLostError, True,
@@ -784,75 +807,79 @@ FAKED: dict[str, tuple[Callable[[], Exception], type[RestoreError], bool]] = {
     ),
     "unknown": (lambda: boto.HTTPClientError(error=raised(OSError())), TransportError, True),
     "parser": (lambda: ResponseParserError("no JSON"), UnexpectedResponseError, True),
-    "a method's name": (lambda: refusal("InternalFailure", "restore_backup"), InternalFailureError, True),
-    "a command's name": (lambda: refusal("InvalidRequest", "restore-backup"), InvalidRequestError, True),
-    "a status that is text": (lambda: refusal("Throttling", HTTPStatusCode="400"), ThrottlingError, True),
-    "a status for a code": (lambda: refusal("503"), InternalFailureError, True),
+    "a method's name": (
+        lambda: client_error("InternalFailure", "restore_backup"), InternalFailureError, True
+    ),
+    "a command's name": (lambda: client_error("InvalidRequest", "restore-backup"), InvalidRequestError, True),
+    "a status that is text": (
+        lambda: client_error("Throttling", HTTPStatusCode="400"), ThrottlingError, True
+    ),
+    "a status for a code": (lambda: client_error("503"), InternalFailureError, True),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("theirs", "cls", "unknown"), FAKED.values(), ids=FAKED)
-@pytest.mark.parametrize("way", ["autospec", "before-send", "fake"])
+@pytest.mark.parametrize(("original", "cls", "unknown"), DOUBLES.values(), ids=DOUBLES)
+@pytest.mark.parametrize("double", ["autospec", "before-send", "fake"])
 def test_an_error_of_a_test_double_has_the_class_of_the_real_one(
     boto3_client: CloudHSMV2Client,
-    way: str,
-    theirs: Callable[[], Exception],
+    double: str,
+    original: Callable[[], Exception],
     cls: type[RestoreError],
     unknown: bool,
 ) -> None:
-    """A mock, an event handler, or a class of three lines in place of boto3 lead to the same exception.
+    """A mock, an event handler, and a class of three lines lead to the exception that boto3 would lead to.
 
-    The outcome is known only with boto3's events: what a mock or another class did is not observed.
+    The outcome is known only with boto3's events: attempts of a mock or of another class are not observed.
     """
-    ours: RestoreClient
+    client: RestoreClient
     with ExitStack() as stack:
-        if way == "before-send":
+        if double == "before-send":
             # The handler of an error about another URL is not this call's transport.
-            handler = Mock(side_effect=theirs())
+            handler = Mock(side_effect=original())
             boto3_client.meta.events.register("before-send.cloudhsm-v2", handler)
             stack.callback(boto3_client.meta.events.unregister, "before-send.cloudhsm-v2", handler)
-            ours = RestoreClient(boto3_client)
-        elif way == "fake":
-            fake: Any = type("Fake", (), {"restore_backup": Mock(side_effect=theirs())})()
-            ours = RestoreClient(fake)
+            client = RestoreClient(boto3_client)
+        elif double == "fake":
+            fake: Any = type("Fake", (), {"restore_backup": Mock(side_effect=original())})()
+            client = RestoreClient(fake)
         else:
             spied = create_autospec(boto3_client, instance=True)
-            spied.restore_backup.side_effect = theirs()
-            ours = RestoreClient(spied)
+            spied.restore_backup.side_effect = original()
+            client = RestoreClient(spied)
         with pytest.raises(RestoreError) as caught:
-            ours.restore_backup(BACKUP_ID)
-        if "sts.invalid" not in str(caught.value) or way == "before-send":
-            assert type(caught.value) is cls  # Only the event shows for which URL the attempt was.
-        assert caught.value.outcome_unknown is (unknown or way != "before-send")
+            client.restore_backup(BACKUP_ID)
+        if "sts.invalid" not in str(caught.value) or double == "before-send":
+            assert type(caught.value) is cls  # Without the event the URL of the attempt is unknown.
+        assert caught.value.outcome_unknown is (unknown or double != "before-send")
 
 
-# --- What is no failure of a restore ---
+# --- Exceptions that propagate unchanged ---
 
 
 @pytest.mark.parametrize("event", ["before-sign", "before-send", "after-call", "request-created"])
-def test_the_users_own_handlers(service: LocalCloudHsm, event: str) -> None:
-    """What a user's event handler raises passes untouched, another service's ClientError too."""
+def test_an_exception_of_an_event_handler_propagates(service: LocalCloudHsm, event: str) -> None:
+    """An exception of a user's event handler propagates, even a ClientError of another service."""
     bugs: list[Exception] = [KeyError("x"), ValueError("y")]
     if event in ("before-sign", "after-call", "request-created"):
         bugs.append(boto.ClientError({"Error": {"Code": "AccessDenied"}}, "PutItem"))
     for bug in bugs:
-        theirs = service.boto3_client(config())
+        boto3_client = service.boto3_client(config())
 
         def fail(bug: Exception = bug, **_: object) -> None:
             raise bug
 
-        theirs.meta.events.register(f"{event}.cloudhsm-v2.RestoreBackup", fail)
+        boto3_client.meta.events.register(f"{event}.cloudhsm-v2.RestoreBackup", fail)
         with pytest.raises(type(bug)) as caught:
-            RestoreClient(theirs).restore_backup(BACKUP_ID)
+            RestoreClient(boto3_client).restore_backup(BACKUP_ID)
         assert caught.value is bug
-        theirs.close()
+        boto3_client.close()
 
 
 @pytest.mark.parametrize(
     "bug", [KeyboardInterrupt(), SystemExit(3), ZeroDivisionError(), KeyError("x"), ValueError("y")]
 )
-def test_bugs_and_interrupts_pass_untouched(boto3_client: CloudHSMV2Client, bug: BaseException) -> None:
-    """What a user's own event handler raises, or the user's Ctrl-C, is no failure of a restore."""
+def test_bugs_and_interrupts_propagate(boto3_client: CloudHSMV2Client, bug: BaseException) -> None:
+    """A bug in an event handler, SystemExit, and Ctrl-C propagate unchanged."""
     with raising(boto3_client, bug), pytest.raises(type(bug)) as caught:
         RestoreClient(boto3_client).restore_backup("backup-1")
     assert caught.value is bug
@@ -861,7 +888,7 @@ def test_bugs_and_interrupts_pass_untouched(boto3_client: CloudHSMV2Client, bug:
 def test_an_interrupted_restore_is_logged_as_unknown(
     boto3_client: CloudHSMV2Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Ctrl-C during RestoreBackup leaves a line in the log that says that its outcome is unknown."""
+    """Ctrl-C during RestoreBackup logs one record, which reports an unknown outcome."""
     with raising(boto3_client, KeyboardInterrupt()), pytest.raises(KeyboardInterrupt):
         RestoreClient(boto3_client).restore_backup("backup-1")
     [record] = caplog.records
@@ -869,8 +896,8 @@ def test_an_interrupted_restore_is_logged_as_unknown(
     assert "unknown" in record.getMessage()
 
 
-def test_a_misused_stubber_reaches_the_test(stubbed: tuple[RestoreClient, Stubber]) -> None:
-    """A call that the test did not stub, or with other parameters, raises the Stubber's own error."""
+def test_the_errors_of_a_misused_stubber_propagate(stubbed: tuple[RestoreClient, Stubber]) -> None:
+    """A call that the test did not stub, or with other parameters, raises the Stubber's error."""
     client, stubber = stubbed
     with pytest.raises(boto.UnStubbedResponseError):
         client.restore_backup("backup-1")
@@ -883,7 +910,7 @@ def test_a_misused_stubber_reaches_the_test(stubbed: tuple[RestoreClient, Stubbe
 
 
 @pytest.mark.parametrize(
-    ("backup_id", "said"),
+    ("backup_id", "message"),
     [
         ("", "is empty"),
         ("  ", "is empty"),
@@ -898,13 +925,13 @@ def test_a_misused_stubber_reaches_the_test(stubbed: tuple[RestoreClient, Stubbe
         (Backup(backup_id="backup-1"), "not Backup; use its backup_id"),
     ],
 )
-def test_ids_that_cannot_be_one(
-    make_client: MakeClient, raw_server: RawServer, backup_id: Any, said: str
+def test_invalid_backup_ids(
+    make_client: MakeClient, raw_server: RawServer, backup_id: Any, message: str
 ) -> None:
-    """An ID that cannot be one is a ParameterError, a ValueError, that says what was expected."""
+    """An invalid ID is a ParameterError, which is a ValueError, and nothing is sent."""
     client = make_client(raw_server.url)
     for call in (client.restore_backup, client.get_backup, client.ensure_restored):
-        with pytest.raises(ParameterError, match=said) as caught:
+        with pytest.raises(ParameterError, match=message) as caught:
             call(backup_id)
         assert isinstance(caught.value, ValueError)
         assert not caught.value.outcome_unknown
@@ -912,10 +939,10 @@ def test_ids_that_cannot_be_one(
 
 
 @pytest.mark.parametrize("backup_id", ["x", "backup-ÄÖ", "backup 1", "\ud800", "-" * 3000])
-def test_the_service_decides_what_a_good_id_is(
+def test_other_ids_are_left_to_the_service(
     service: LocalCloudHsm, make_client: MakeClient, backup_id: str
 ) -> None:
-    """Any other string goes to the service."""
+    """Any other string is sent: the service decides whether it is the ID of a backup."""
     with pytest.raises(ResourceNotFoundError):
         make_client(service.endpoint_url).restore_backup(backup_id)
     assert len(service.requests) == 1

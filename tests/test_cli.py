@@ -865,7 +865,7 @@ PAGE = b"<!DOCTYPE html>\n<html><head><title>Hello</title></head><body>" + b"<p>
 def test_another_server(raw_server: RawServer, call: Call, command: list[str], answer: bytes) -> None:
     """A web server or a captive portal instead of CloudHSM is called that, and trying again is no advice."""
     answer = re.sub(b"x-amzn-RequestId: .*\r\n", b"", answer)
-    ran = call(*command, "--endpoint-url", raw_server.answer(*[answer] * 9))
+    ran = call(*command, "--endpoint-url", raw_server.respond(*[answer] * 9))
     assert ran.status in {1, 3}
     assert "This does not look like CloudHSM. Check the endpoint and the proxy, and whether" in ran.err
     assert not re.search("may work if you|[Tt]ry again|Allow cloudhsm", ran.err)

@@ -1,4 +1,4 @@
-"""RestoreClient: made as boto3 makes clients, and thin from there on."""
+"""RestoreClient: how it is created, what it sends, and what it logs."""
 
 import logging
 import threading
@@ -30,29 +30,29 @@ from .raw_server import BACKUP_ID, RESTORED, RawServer, http, wire_backup
 
 
 @pytest.mark.usefixtures("credentials")
-def test_a_client_of_the_environment(service: LocalCloudHsm, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without arguments, credentials, region and endpoint come from where boto3 looks for them."""
+def test_the_environment_configures_a_client(service: LocalCloudHsm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without arguments, boto3 resolves credentials, region, and endpoint."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDHSM_V2", service.endpoint_url)
     backup = service.add_backup(backup_state=BackupState.PENDING_DELETION)
     with RestoreClient() as client:
         assert client.restore_backup(backup.backup_id).backup_state is BackupState.READY
 
 
-def test_a_client_of_a_session(service: LocalCloudHsm) -> None:
-    """A session brings its own credentials and region."""
+def test_a_session_configures_a_client(service: LocalCloudHsm) -> None:
+    """The credentials and the region of a session are used."""
     session = boto3.Session("a", "b", region_name="eu-central-1")
     with RestoreClient(session=session, endpoint_url=service.endpoint_url) as client:
         assert list(client.describe_backups()) == []
 
 
-def test_a_ready_client(service: LocalCloudHsm) -> None:
-    """A ready boto3 client is used as it is, and stays open when ours is closed."""
-    theirs = service.boto3_client()
-    with RestoreClient(theirs) as client:
+def test_a_given_client_stays_open(service: LocalCloudHsm) -> None:
+    """A boto3 client that was passed in is used unchanged, and closing the RestoreClient leaves it open."""
+    boto3_client = service.boto3_client()
+    with RestoreClient(boto3_client) as client:
         assert list(client.describe_backups()) == []
     assert connections(service) == 1
-    assert theirs.describe_backups()["Backups"] == []
-    theirs.close()
+    assert boto3_client.describe_backups()["Backups"] == []
+    boto3_client.close()
 
 
 @pytest.mark.parametrize(
@@ -65,26 +65,26 @@ def test_a_ready_client(service: LocalCloudHsm) -> None:
     ],
     ids=lambda other: next(iter(other)),
 )
-def test_a_ready_client_and_something_else(service: LocalCloudHsm, other: dict[str, Any]) -> None:
-    """A ready client together with what a client is made of is a TypeError."""
-    theirs = service.boto3_client()
+def test_a_client_excludes_other_arguments(service: LocalCloudHsm, other: dict[str, Any]) -> None:
+    """A client together with an argument that configures a client is a TypeError."""
+    boto3_client = service.boto3_client()
     with pytest.raises(TypeError, match="pass either client, or session"):
-        RestoreClient(theirs, **other)
-    theirs.close()
+        RestoreClient(boto3_client, **other)
+    boto3_client.close()
 
 
-@pytest.mark.parametrize("wrong", ["us-east-1", object(), boto3.client("sts", region_name="us-east-1")])
-def test_what_is_no_client(wrong: Any) -> None:
-    """Anything but a cloudhsmv2 client is a TypeError at once, not at three in the morning."""
+@pytest.mark.parametrize("value", ["us-east-1", object(), boto3.client("sts", region_name="us-east-1")])
+def test_rejects_non_clients(value: Any) -> None:
+    """Anything but a cloudhsmv2 client is a TypeError when the RestoreClient is created."""
     with pytest.raises(TypeError, match="must be a boto3 cloudhsmv2 client"):
-        RestoreClient(wrong)
+        RestoreClient(value)
 
 
-def test_what_is_no_session() -> None:
-    """A profile's name is no session, and the message says how to make one of it."""
-    wrong: Any = "prod"
+def test_rejects_non_sessions() -> None:
+    """The name of a profile is not a session, and the message shows how to create one."""
+    profile: Any = "prod"
     with pytest.raises(TypeError, match=r"not 'prod'; .*boto3\.Session\(profile_name="):
-        RestoreClient(session=wrong)
+        RestoreClient(session=profile)
 
 
 @pytest.mark.parametrize(
@@ -98,8 +98,8 @@ def test_what_is_no_session() -> None:
     ],
     ids=["no region", "bad region", "no URL", "bad URL", "bad port"],
 )
-def test_what_no_client_can_be_made_of(arguments: dict[str, Any]) -> None:
-    """A region or an endpoint that cannot be used is a ConfigurationError when the client is made."""
+def test_invalid_client_settings(arguments: dict[str, Any]) -> None:
+    """An invalid region or endpoint is a ConfigurationError when the client is created."""
     with pytest.raises(ConfigurationError) as caught:
         RestoreClient(**arguments)
     assert caught.value.operation is None
@@ -109,21 +109,21 @@ def test_what_no_client_can_be_made_of(arguments: dict[str, Any]) -> None:
 @pytest.mark.usefixtures("credentials")
 def test_an_unknown_profile(monkeypatch: pytest.MonkeyPatch) -> None:
     """A profile that does not exist is a ConfigurationError that names it."""
-    monkeypatch.setenv("AWS_PROFILE", "nobody")
-    with pytest.raises(ConfigurationError, match="nobody"):
+    monkeypatch.setenv("AWS_PROFILE", "missing")
+    with pytest.raises(ConfigurationError, match="missing"):
         RestoreClient()
 
 
-def test_a_scheme_that_nobody_speaks(make_client: MakeClient) -> None:
-    """An endpoint of another scheme is a ConfigurationError: nothing was sent."""
+def test_an_unsupported_scheme(make_client: MakeClient) -> None:
+    """An endpoint that is neither HTTP nor HTTPS is a ConfigurationError: nothing was sent."""
     with pytest.raises(ConfigurationError) as caught:
         make_client("ftp://127.0.0.1").restore_backup(BACKUP_ID)
     assert not caught.value.outcome_unknown
 
 
-def test_it_says_who_it_is(raw_server: RawServer, make_client: MakeClient) -> None:
-    """A client that we made ends its user agent with our name and version, after the user's own."""
-    client = make_client(raw_server.answer(RESTORED), user_agent_extra="incident/42")
+def test_the_user_agent_names_the_library(raw_server: RawServer, make_client: MakeClient) -> None:
+    """A client that the library creates appends the library's name and version to the user agent."""
+    client = make_client(raw_server.respond(RESTORED), user_agent_extra="incident/42")
     client.restore_backup(BACKUP_ID)
     [agent] = [
         line for line in raw_server.requests[0].split(b"\r\n") if line.lower().startswith(b"user-agent:")
@@ -132,12 +132,12 @@ def test_it_says_who_it_is(raw_server: RawServer, make_client: MakeClient) -> No
 
 
 @pytest.mark.usefixtures("credentials")
-def test_no_other_setting_is_changed(make_client: MakeClient) -> None:
-    """The user's config is left as it is."""
+def test_the_config_is_unchanged(make_client: MakeClient) -> None:
+    """Nothing but the user agent differs from boto3's client with the same config."""
     client = make_client(
         "http://127.0.0.1:1", read_timeout=11, max_pool_connections=3, retries={"mode": "adaptive"}
     )
-    ours = vars(client._client.meta.config)
+    settings = vars(client._client.meta.config)
     session = boto3.Session()
     options: dict[str, Any] = {
         "read_timeout": 11,
@@ -150,30 +150,30 @@ def test_no_other_setting_is_changed(make_client: MakeClient) -> None:
         endpoint_url="http://127.0.0.1:1",
         config=Config(retries={"mode": "adaptive"}, **options),
     )
-    theirs = vars(plain.meta.config)
-    different = {name for name, value in theirs.items() if ours.get(name) != value}
-    assert {name for name in different if not name.startswith("_")} <= {"user_agent"}  # aiobotocore's own
+    expected = vars(plain.meta.config)
+    different = {name for name, value in expected.items() if settings.get(name) != value}
+    assert {name for name in different if not name.startswith("_")} <= {"user_agent"}
 
 
 @pytest.mark.usefixtures("credentials")
-def test_settings_that_came_late_or_from_the_session_stay(raw_server: RawServer) -> None:
-    """A Config whose attributes were set later, and a session's own default, count as with boto3 itself."""
+def test_late_and_session_wide_settings_are_used(raw_server: RawServer) -> None:
+    """A Config whose attributes were assigned, and the default of a session, have the effect of boto3's."""
     options: Any = config()
     options.read_timeout = 3
-    with RestoreClient(endpoint_url=raw_server.answer(RESTORED), config=options) as client:
-        made: Any = client._client.meta.config
-        assert made.read_timeout == 3
+    with RestoreClient(endpoint_url=raw_server.respond(RESTORED), config=options) as client:
+        settings: Any = client._client.meta.config
+        assert settings.read_timeout == 3
     session = boto3.Session()
     inner: Any = vars(session)["_session"]
-    inner.set_default_client_config(config(user_agent_extra="theirs/1"))
+    inner.set_default_client_config(config(user_agent_extra="application/1"))
     with RestoreClient(session=session, endpoint_url=raw_server.url) as client:
         client.restore_backup(BACKUP_ID)
-    assert f" theirs/1 cloudhsm-restore/{__version__}\r\n".encode() in raw_server.requests[0]
+    assert f" application/1 cloudhsm-restore/{__version__}\r\n".encode() in raw_server.requests[0]
 
 
 @pytest.mark.usefixtures("credentials")
-def test_the_timeouts_of_a_defaults_mode_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a Config we give boto3 none either: with any, it forgets the timeouts of a defaults mode."""
+def test_the_timeouts_of_a_defaults_mode_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a Config, boto3 gets none: any Config makes it drop the timeouts of a defaults mode."""
     monkeypatch.setenv("AWS_DEFAULTS_MODE", "standard")
     session = boto3.Session()
     plain: CloudHSMV2Client = session.client("cloudhsmv2", endpoint_url="http://127.0.0.1:1")
@@ -181,14 +181,16 @@ def test_the_timeouts_of_a_defaults_mode_stay(monkeypatch: pytest.MonkeyPatch) -
         "cloudhsmv2", endpoint_url="http://127.0.0.1:1", config=Config(parameter_validation=False)
     )
     with RestoreClient(session=session, endpoint_url="http://127.0.0.1:1") as client:
-        made: Any = client._client.meta.config
-        theirs: Any = plain.meta.config
-        forgotten: Any = any_config.meta.config
-    assert made.connect_timeout == theirs.connect_timeout < forgotten.connect_timeout
+        settings: Any = client._client.meta.config
+        kept: Any = plain.meta.config
+        dropped: Any = any_config.meta.config
+    assert settings.connect_timeout == kept.connect_timeout < dropped.connect_timeout
 
 
-def test_close_closes_what_is_ours(service: LocalCloudHsm, make_client: MakeClient) -> None:
-    """After close, no connection of a client that we made is left."""
+def test_close_closes_a_client_that_the_library_created(
+    service: LocalCloudHsm, make_client: MakeClient
+) -> None:
+    """After ``close`` no connection is open."""
     with make_client(service.endpoint_url) as client:
         list(client.describe_backups())
         assert connections(service) == 1
@@ -204,7 +206,7 @@ def test_close_closes_what_is_ours(service: LocalCloudHsm, make_client: MakeClie
 
 
 def test_restore_backup_is_one_call(service: LocalCloudHsm, make_client: MakeClient) -> None:
-    """A restore is one RestoreBackup and nothing else, and brings the backup as it is now."""
+    """A restore is one RestoreBackup request, and returns the backup of its response."""
     backup = service.add_backup(
         backup_state="PENDING_DELETION", tag_list=[{"Key": "team", "Value": "payments"}]
     )
@@ -215,8 +217,8 @@ def test_restore_backup_is_one_call(service: LocalCloudHsm, make_client: MakeCli
     assert restored.tags == {"team": "payments"}
 
 
-def test_get_backup(service: LocalCloudHsm, make_client: MakeClient) -> None:
-    """``get_backup`` finds one backup in any state, and knows when there is none."""
+def test_get_backup_returns_a_backup_in_any_state(service: LocalCloudHsm, make_client: MakeClient) -> None:
+    """``get_backup`` returns a backup in any state, and raises ResourceNotFoundError if there is none."""
     client = make_client(service.endpoint_url)
     for state in BackupState:
         backup = service.add_backup(backup_state=state)
@@ -227,11 +229,11 @@ def test_get_backup(service: LocalCloudHsm, make_client: MakeClient) -> None:
     assert caught.value.operation == "DescribeBackups"
 
 
-def test_get_backup_looks_for_the_id_itself(raw_server: RawServer, make_client: MakeClient) -> None:
-    """A service that ignores the filter, and pages, cannot pass another backup off as the one."""
+def test_get_backup_compares_ids(raw_server: RawServer, make_client: MakeClient) -> None:
+    """``get_backup`` returns the backup with the ID, even if the service ignores the filter and pages."""
     other = wire_backup(BackupId="backup-7777777zzzz")
     client = make_client(
-        raw_server.answer(
+        raw_server.respond(
             http({"Backups": [other], "NextToken": "1"}),
             http({"Backups": [], "NextToken": "2"}),
             http({"Backups": [other, wire_backup()]}),
@@ -243,10 +245,12 @@ def test_get_backup_looks_for_the_id_itself(raw_server: RawServer, make_client: 
         client.get_backup(BACKUP_ID)
 
 
-@pytest.mark.parametrize("answer", [{}, {"Backups": None}, {"Backups": [None]}, [], None, "x"])
-def test_no_list_is_not_an_empty_list(raw_server: RawServer, make_client: MakeClient, answer: object) -> None:
-    """An answer without a list is unexpected: it does not mean that there is no such backup."""
-    client = make_client(raw_server.answer(http(answer), http(answer)))
+@pytest.mark.parametrize("body", [{}, {"Backups": None}, {"Backups": [None]}, [], None, "x"])
+def test_a_missing_list_is_not_an_empty_list(
+    raw_server: RawServer, make_client: MakeClient, body: object
+) -> None:
+    """A response without a list is unexpected: it does not report that the backup does not exist."""
+    client = make_client(raw_server.respond(http(body), http(body)))
     with pytest.raises(UnexpectedResponseError):
         client.get_backup(BACKUP_ID)
     with pytest.raises(UnexpectedResponseError):
@@ -254,20 +258,22 @@ def test_no_list_is_not_an_empty_list(raw_server: RawServer, make_client: MakeCl
 
 
 def test_describe_backups_is_lazy(service: LocalCloudHsm, make_client: MakeClient) -> None:
-    """Pages are asked for only when they are reached."""
-    made = {service.add_backup().backup_id for _ in range(120)}
+    """A page is requested when the iteration reaches it."""
+    added = {service.add_backup().backup_id for _ in range(120)}
     iterator = make_client(service.endpoint_url).describe_backups()
     assert len(service.requests) == 0
     first = list(islice(iterator, 50))
     assert len(service.requests) == 1
     rest = list(iterator)
     assert len(service.requests) == 3
-    assert {backup.backup_id for backup in first + rest} == made
+    assert {backup.backup_id for backup in first + rest} == added
     assert len(first + rest) == 120
 
 
-def test_describe_backups_asks_once_per_state(service: LocalCloudHsm, make_client: MakeClient) -> None:
-    """Several states are asked for one by one, for the service honours one per call; a repeated one once."""
+def test_describe_backups_sends_one_request_per_state(
+    service: LocalCloudHsm, make_client: MakeClient
+) -> None:
+    """Each state has one request, because the service filters by one state per call."""
     for state in (BackupState.READY, BackupState.PENDING_DELETION, BackupState.DELETED):
         service.add_backup(backup_state=state)
     found = make_client(service.endpoint_url).describe_backups(
@@ -277,8 +283,8 @@ def test_describe_backups_asks_once_per_state(service: LocalCloudHsm, make_clien
     assert len(service.requests) == 2
 
 
-def test_a_state_that_aws_added_later(service: LocalCloudHsm, make_client: MakeClient) -> None:
-    """A state that this version does not know is given as a BackupState; a string is a misspelling."""
+def test_an_unknown_state_has_to_be_a_backup_state(service: LocalCloudHsm, make_client: MakeClient) -> None:
+    """An unknown state is accepted as a BackupState; as a string it is taken for a misspelling."""
     archived = service.add_backup(backup_state=BackupState("ARCHIVED"))
     client = make_client(service.endpoint_url)
     with pytest.raises(
@@ -289,8 +295,8 @@ def test_a_state_that_aws_added_later(service: LocalCloudHsm, make_client: MakeC
     assert found.backup_id == archived.backup_id
 
 
-def test_describe_backups_filters(service: LocalCloudHsm, make_client: MakeClient) -> None:
-    """Every filter reaches the service, alone and together with others; a generator will do."""
+def test_filters_reach_the_service(service: LocalCloudHsm, make_client: MakeClient) -> None:
+    """Every filter reaches the service, alone and together with others, and can be a generator."""
     a = service.add_backup(cluster_id="cluster-aaaaaaaaaaa", never_expires=True).backup_id
     b = service.add_backup(cluster_id="cluster-bbbbbbbbbbb", source_backup=a).backup_id
     client = make_client(service.endpoint_url)
@@ -323,29 +329,27 @@ def test_describe_backups_filters(service: LocalCloudHsm, make_client: MakeClien
         {"never_expires": "yes"},
     ],
 )
-def test_filters_that_cannot_be_used(
-    make_client: MakeClient, raw_server: RawServer, filters: dict[str, Any]
-) -> None:
-    """A wrong filter is a ParameterError at once, before the iteration."""
+def test_invalid_filters(make_client: MakeClient, raw_server: RawServer, filters: dict[str, Any]) -> None:
+    """An invalid filter is a ParameterError of the call, before the iteration."""
     client = make_client(raw_server.url)
     with pytest.raises(ParameterError) as caught:
         client.describe_backups(**filters)
     assert next(iter(filters)) in str(caught.value)
 
 
-def test_a_token_that_leads_nowhere(raw_server: RawServer, make_client: MakeClient) -> None:
-    """A service that gives the same NextToken again does not make us ask for ever."""
+def test_a_repeated_next_token(raw_server: RawServer, make_client: MakeClient) -> None:
+    """A service that returns the same NextToken again does not cause an endless loop."""
     page = http({"Backups": [wire_backup()], "NextToken": "again"})
-    iterator = make_client(raw_server.answer(page, page, page)).describe_backups()
+    iterator = make_client(raw_server.respond(page, page, page)).describe_backups()
     with pytest.raises(UnexpectedResponseError, match="NextToken"):
         list(iterator)
 
 
 def test_64_threads_share_a_client(service: LocalCloudHsm, make_client: MakeClient) -> None:
-    """Threads that share a client get each its own answer, and its own doubt."""
+    """Each of 64 threads that share a client gets the backup that it restored."""
     ids = [service.add_backup(backup_state="PENDING_DELETION").backup_id for _ in range(640)]
-    patient = {"connect_timeout": 60, "read_timeout": 60}  # the machine may be busy
-    client = make_client(service.endpoint_url, max_pool_connections=64, **patient)
+    timeouts = {"connect_timeout": 60, "read_timeout": 60}  # A busy machine takes its time.
+    client = make_client(service.endpoint_url, max_pool_connections=64, **timeouts)
     with ThreadPoolExecutor(64) as pool:
         restored = list(pool.map(client.restore_backup, ids))
     assert [backup.backup_id for backup in restored] == ids
@@ -355,10 +359,10 @@ def test_64_threads_share_a_client(service: LocalCloudHsm, make_client: MakeClie
 # --- The log ---
 
 
-def test_a_restore_is_one_line_in_the_log(
+def test_a_restore_is_one_log_record(
     service: LocalCloudHsm, make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One INFO line per restore, with backup ID, state and request ID in the text and as fields."""
+    """A restore logs one INFO record, with backup ID, state, and request ID in the text and as fields."""
     caplog.set_level(logging.DEBUG, "cloudhsm_restore")
     backup = service.add_backup(backup_state="PENDING_DELETION")
     make_client(service.endpoint_url).restore_backup(backup.backup_id)
@@ -376,7 +380,7 @@ def test_a_restore_is_one_line_in_the_log(
 def test_nothing_is_printed(
     service: LocalCloudHsm, make_client: MakeClient, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Without a logging configuration the library is silent, in success and in failure."""
+    """Without a logging configuration the library prints nothing, in success and in failure."""
     client = make_client(service.endpoint_url)
     backup = service.add_backup(backup_state="PENDING_DELETION")
     client.restore_backup(backup.backup_id)

@@ -1,4 +1,4 @@
-"""What a restore costs, counted and not timed: a guard for what `make bench` measures."""
+"""The cost of a restore in calls and imports, which do not vary: a guard for the times of `make bench`."""
 
 import json
 import subprocess
@@ -16,15 +16,15 @@ from cloudhsm_restore.testing import RestoreStubber, backup_response
 ROOT = Path(__file__).parent.parent
 BACKUP_ID = "backup-a2b3c4d5e6f"
 
-RAW = (
+BOTO3 = (
     "import boto3, pydantic\nclass Empty(pydantic.BaseModel): pass\n"
     "boto3.client('cloudhsmv2', region_name='us-east-1')"
 )
-OURS = "from cloudhsm_restore import RestoreClient\nRestoreClient(region_name='us-east-1')"
+LIBRARY = "from cloudhsm_restore import RestoreClient\nRestoreClient(region_name='us-east-1')"
 
 
 def modules(program: str) -> set[str]:
-    """What a fresh interpreter has imported after a program."""
+    """Return the modules that a fresh interpreter has imported after a program."""
     program += "\nimport sys, json; print(json.dumps(sorted(sys.modules)))"
     run = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
@@ -33,16 +33,16 @@ def modules(program: str) -> set[str]:
 
 
 def calls(function: Callable[[], object]) -> Counter[str]:
-    """How often what is called: Python functions by their module, built-in ones by their name."""
+    """Count the calls within a function: Python functions by module, built-in functions by name."""
     counted: Counter[str] = Counter()
 
-    def note(frame: FrameType, event: str, argument: object) -> None:
+    def record(frame: FrameType, event: str, argument: object) -> None:
         if event == "call":
             counted[str(frame.f_globals.get("__name__"))] += 1
         elif event == "c_call":
             counted[getattr(argument, "__qualname__", "?")] += 1
 
-    sys.setprofile(note)
+    sys.setprofile(record)
     try:
         function()
     finally:
@@ -50,15 +50,15 @@ def calls(function: Callable[[], object]) -> Counter[str]:
     return counted
 
 
-def ours(counted: Counter[str]) -> int:
-    """How many of the calls are of this library's functions."""
+def library_calls(counted: Counter[str]) -> int:
+    """Return the number of calls of this library's functions."""
     return sum(number for name, number in counted.items() if name.startswith("cloudhsm_restore."))
 
 
 @pytest.mark.usefixtures("credentials")
 def test_a_client_imports_little_beside_boto3_and_pydantic() -> None:
-    """What our client imports beyond boto3 and one pydantic model is this package and one small module."""
-    extra = {name for name in modules(OURS) - modules(RAW) if not name.startswith("cloudhsm_restore")}
+    """Beyond boto3 and one pydantic model, a client imports this package and one small module."""
+    extra = {name for name in modules(LIBRARY) - modules(BOTO3) if not name.startswith("cloudhsm_restore")}
     with_old_versions = {
         "concurrent", "concurrent.futures", "concurrent.futures._base", "concurrent.futures.thread",
         "pydantic.functional_validators", "pydantic._internal._serializers",
@@ -67,27 +67,27 @@ def test_a_client_imports_little_beside_boto3_and_pydantic() -> None:
     assert extra - with_old_versions <= {"pydantic.alias_generators"}
 
 
-def test_a_restore_validates_once_and_calls_little() -> None:
-    """One restore validates one model once, and enters few functions of this library."""
+def test_a_restore_validates_once_and_makes_few_calls() -> None:
+    """A restore validates one model once, and makes at most 20 calls of this library's functions."""
     with RestoreStubber() as stub:
         for _ in range(2):
             stub.add_response(backup_response(backup_id=BACKUP_ID))
         stub.client.restore_backup(BACKUP_ID)
         counted = calls(lambda: stub.client.restore_backup(BACKUP_ID))
     assert counted["SchemaValidator.validate_python"] == 1
-    assert 0 < ours(counted) <= 20
+    assert 0 < library_calls(counted) <= 20
 
 
-def test_a_refusal_calls_little() -> None:
-    """A rejected restore enters few functions of this library, even though it searches for secrets."""
+def test_a_rejected_restore_makes_few_calls() -> None:
+    """A rejected restore makes at most 90 calls of this library's functions, although it masks secrets."""
     with RestoreStubber() as stub:
         for _ in range(2):
             stub.add_error(InvalidRequestError)
 
-        def refused() -> None:
+        def rejected() -> None:
             with pytest.raises(InvalidRequestError):
                 stub.client.restore_backup(BACKUP_ID)
 
-        refused()
-        counted = calls(refused)
-    assert 0 < ours(counted) <= 90
+        rejected()
+        counted = calls(rejected)
+    assert 0 < library_calls(counted) <= 90

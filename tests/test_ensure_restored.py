@@ -1,4 +1,4 @@
-"""ensure_restored and restore_backups on the wire: the backup is READY in the end, and the answer says so."""
+"""ensure_restored and restore_backups on the wire: the backup is READY in the end, and the report is true."""
 
 import logging
 import threading
@@ -22,7 +22,8 @@ from cloudhsm_restore import (
     RestoreResult,
     WaitTimeoutError,
 )
-from cloudhsm_restore._state_machine import Action, Step, Throttle
+from cloudhsm_restore._backoff import Throttle
+from cloudhsm_restore._state_machine import Action, Step
 from cloudhsm_restore.testing import Fault, LocalCloudHsm
 
 from .clients import config
@@ -32,20 +33,20 @@ PENDING = BackupState.PENDING_DELETION
 
 
 def operations(service: LocalCloudHsm) -> list[str]:
-    """What the service was asked, in order."""
+    """Return the operations that the service received, in order."""
     return [request.operation for request in service.requests]
 
 
 def pending(service: LocalCloudHsm, number: int) -> list[str]:
-    """New backups that are pending deletion."""
+    """Add backups that are pending deletion, and return their IDs."""
     return [service.add_backup(backup_state=PENDING).backup_id for _ in range(number)]
 
 
-# --- One ---
+# --- ensure_restored ---
 
 
-def test_one_call_when_all_goes_well(service: LocalCloudHsm, make_client: MakeClient) -> None:
-    """In the common case it is one RestoreBackup call."""
+def test_the_common_case_is_one_request(service: LocalCloudHsm, make_client: MakeClient) -> None:
+    """Without a fault, ``ensure_restored`` sends one RestoreBackup request."""
     [backup_id] = pending(service, 1)
     backup = make_client(service.endpoint_url).ensure_restored(backup_id)
     assert backup == service.backups[backup_id]
@@ -53,15 +54,15 @@ def test_one_call_when_all_goes_well(service: LocalCloudHsm, make_client: MakeCl
     assert operations(service) == ["RestoreBackup"]
 
 
-def test_it_is_idempotent(service: LocalCloudHsm, make_client: MakeClient) -> None:
-    """Called again, it finds the backup READY and returns it."""
+def test_ensure_restored_is_idempotent(service: LocalCloudHsm, make_client: MakeClient) -> None:
+    """The second call describes the backup, which is READY, and returns it."""
     [backup_id] = pending(service, 1)
     client = make_client(service.endpoint_url)
     assert client.ensure_restored(backup_id) == client.ensure_restored(backup_id)
     assert operations(service) == ["RestoreBackup", "RestoreBackup", "DescribeBackups"]
 
 
-PASSING = set(Fault) - {
+TRANSIENT = set(Fault) - {
     Fault.CONNECTION_REFUSED,
     Fault.ACCESS_DENIED,
     Fault.EXPIRED_CREDENTIALS,
@@ -69,12 +70,12 @@ PASSING = set(Fault) - {
 }
 
 
-@pytest.mark.parametrize("fault", sorted(PASSING))
+@pytest.mark.parametrize("fault", sorted(TRANSIENT))
 @pytest.mark.parametrize("attempts", [1, 2])
-def test_faults_that_pass(
+def test_transient_faults_are_retried(
     service: LocalCloudHsm, make_client: MakeClient, fault: Fault, attempts: int
 ) -> None:
-    """Whatever happens to the first request, and with or without boto3's own retry, the backup is READY."""
+    """After a transient fault the backup is READY, with and without boto3's own retry."""
     [backup_id] = pending(service, 1)
     service.inject(fault, "RestoreBackup", seconds=0.6)
     retries = {"total_max_attempts": attempts, "mode": "standard"}
@@ -83,9 +84,9 @@ def test_faults_that_pass(
     assert service.backups[backup_id].backup_state is BackupState.READY
 
 
-@pytest.mark.parametrize("fault", sorted(PASSING - {Fault.STALE, Fault.NO_STATE, Fault.UNKNOWN_STATE}))
-def test_faults_while_asking(service: LocalCloudHsm, make_client: MakeClient, fault: Fault) -> None:
-    """What happens to DescribeBackups while a doubt is being settled is waited out."""
+@pytest.mark.parametrize("fault", sorted(TRANSIENT - {Fault.STALE, Fault.NO_STATE, Fault.UNKNOWN_STATE}))
+def test_describe_is_retried(service: LocalCloudHsm, make_client: MakeClient, fault: Fault) -> None:
+    """Transient faults of the DescribeBackups that resolves an unknown outcome are retried."""
     [backup_id] = pending(service, 1)
     service.inject(Fault.DROP_AFTER_WORK, "RestoreBackup")
     service.inject(fault, "DescribeBackups", times=2, seconds=0.6)
@@ -94,8 +95,8 @@ def test_faults_while_asking(service: LocalCloudHsm, make_client: MakeClient, fa
     assert service.backups[backup_id].backup_state is BackupState.READY
 
 
-def test_a_stale_answer(service: LocalCloudHsm, make_client: MakeClient) -> None:
-    """DescribeBackups that still shows PENDING_DELETION leads to another RestoreBackup, not to a lie."""
+def test_a_stale_read_is_followed_by_another_restore(service: LocalCloudHsm, make_client: MakeClient) -> None:
+    """If DescribeBackups still shows PENDING_DELETION, RestoreBackup is called again."""
     [backup_id] = pending(service, 1)
     service.inject(Fault.DROP_AFTER_WORK, "RestoreBackup")
     service.inject(Fault.STALE, "DescribeBackups")
@@ -107,10 +108,10 @@ def test_a_stale_answer(service: LocalCloudHsm, make_client: MakeClient) -> None
     ("fault", "cls"),
     [(Fault.ACCESS_DENIED, AccessDeniedError), (Fault.EXPIRED_CREDENTIALS, AuthenticationError)],
 )
-def test_refusals_are_raised_at_once(
+def test_permanent_errors_are_raised_immediately(
     service: LocalCloudHsm, make_client: MakeClient, fault: Fault, cls: type[RestoreError]
 ) -> None:
-    """A caller who is not allowed hears so after one request, without doubt."""
+    """Access denied and expired credentials are raised after one request, with a known outcome."""
     [backup_id] = pending(service, 1)
     service.inject(fault, "RestoreBackup")
     with pytest.raises(cls) as caught:
@@ -119,8 +120,10 @@ def test_refusals_are_raised_at_once(
     assert len(service.requests) == 1
 
 
-def test_credentials_that_expire_half_way(service: LocalCloudHsm, make_client: MakeClient) -> None:
-    """Where the answer was lost and asking is refused, the refusal says that the outcome is unknown."""
+def test_credentials_that_expire_before_the_outcome_is_resolved(
+    service: LocalCloudHsm, make_client: MakeClient
+) -> None:
+    """If a response was lost and DescribeBackups is rejected, the outcome is unknown."""
     [backup_id] = pending(service, 1)
     service.inject(Fault.DROP_AFTER_WORK, "RestoreBackup")
     service.inject(Fault.EXPIRED_CREDENTIALS, "DescribeBackups")
@@ -131,8 +134,8 @@ def test_credentials_that_expire_half_way(service: LocalCloudHsm, make_client: M
     assert "may have been restored anyway" in str(caught.value)
 
 
-def test_nobody_listens(service: LocalCloudHsm, make_client: MakeClient) -> None:
-    """A refused connection is raised at once, and can be retried."""
+def test_a_refused_connection_is_raised_immediately(service: LocalCloudHsm, make_client: MakeClient) -> None:
+    """A refused connection is raised immediately, and is retryable."""
     [backup_id] = pending(service, 1)
     service.refuse()
     with pytest.raises(ConnectError) as caught:
@@ -141,8 +144,10 @@ def test_nobody_listens(service: LocalCloudHsm, make_client: MakeClient) -> None
     assert caught.value.retryable
 
 
-def test_lost_and_then_nobody_listens(service: LocalCloudHsm, make_client: MakeClient) -> None:
-    """An answer lost and nobody to ask until the timeout: that is what nobody can know, and it says so."""
+def test_a_lost_response_and_then_a_refused_connection(
+    service: LocalCloudHsm, make_client: MakeClient
+) -> None:
+    """If a response is lost and the service is down until the timeout, the outcome is unknown."""
     [backup_id] = pending(service, 1)
     service.inject(Fault.DROP_AFTER_WORK)
     service.inject(Fault.CONNECTION_REFUSED)
@@ -155,8 +160,8 @@ def test_lost_and_then_nobody_listens(service: LocalCloudHsm, make_client: MakeC
     assert service.backups[backup_id].backup_state is BackupState.READY
 
 
-def test_deleted_for_good(service: LocalCloudHsm, make_client: MakeClient) -> None:
-    """After 7 days there is nothing to restore, and the error holds what is left to see."""
+def test_a_permanently_deleted_backup(service: LocalCloudHsm, make_client: MakeClient) -> None:
+    """After 7 days the backup is not restorable, and the error carries what is left of it."""
     [backup_id] = pending(service, 1)
     service.advance(timedelta(days=7))
     with pytest.raises(NotRestorableError) as caught:
@@ -166,29 +171,29 @@ def test_deleted_for_good(service: LocalCloudHsm, make_client: MakeClient) -> No
     assert not caught.value.outcome_unknown
 
 
-def test_no_such_backup(service: LocalCloudHsm, make_client: MakeClient) -> None:
+def test_an_unknown_id(service: LocalCloudHsm, make_client: MakeClient) -> None:
     """An unknown ID is a ResourceNotFoundError after one request."""
     with pytest.raises(ResourceNotFoundError):
         make_client(service.endpoint_url).ensure_restored("backup-nowhere")
     assert len(service.requests) == 1
 
 
-def test_a_backup_in_the_making(service: LocalCloudHsm, make_client: MakeClient) -> None:
-    """CREATE_IN_PROGRESS is waited for until the timeout, and then shown."""
+def test_create_in_progress_is_polled(service: LocalCloudHsm, make_client: MakeClient) -> None:
+    """A backup in CREATE_IN_PROGRESS is polled until the timeout, and the error carries it."""
     backup_id = service.add_backup(backup_state=BackupState.CREATE_IN_PROGRESS).backup_id
     client = make_client(service.endpoint_url)
     with pytest.raises(WaitTimeoutError) as caught:
         client.ensure_restored(backup_id, timeout=100)
     assert caught.value.backup == service.backups[backup_id]
     assert "CREATE_IN_PROGRESS" in str(caught.value)
-    asked = operations(service).count("DescribeBackups")
-    assert 5 < asked < 60  # full jitter between half a second and twenty, for 100 seconds
+    polls = operations(service).count("DescribeBackups")
+    assert 5 < polls < 60  # Full jitter, with a ceiling from 0.5 to 20 seconds, over 100 seconds.
     service.change_backup(backup_id, backup_state=BackupState.READY)
     assert client.ensure_restored(backup_id).backup_state is BackupState.READY
 
 
-def test_never_expires(service: LocalCloudHsm, make_client: MakeClient) -> None:
-    """``never_expires=True`` exempts the backup after it was restored, unless it is exempt already."""
+def test_never_expires_exempts_the_backup(service: LocalCloudHsm, make_client: MakeClient) -> None:
+    """``never_expires=True`` exempts the restored backup from the retention policy, unless it is exempt."""
     [backup_id] = pending(service, 1)
     client = make_client(service.endpoint_url)
     assert client.ensure_restored(backup_id, never_expires=True).never_expires is True
@@ -199,8 +204,10 @@ def test_never_expires(service: LocalCloudHsm, make_client: MakeClient) -> None:
     assert client.ensure_restored(backup_id, never_expires=False).never_expires is False
 
 
-def test_only_the_exemption_fails(service: LocalCloudHsm, make_client: MakeClient) -> None:
-    """Then the error carries the restored backup and says that it is restored."""
+def test_a_rejected_exemption_carries_the_restored_backup(
+    service: LocalCloudHsm, make_client: MakeClient
+) -> None:
+    """If only the exemption fails, the error carries the restored backup, and its message reports it."""
     [backup_id] = pending(service, 1)
     service.inject(Fault.ACCESS_DENIED, "ModifyBackupAttributes")
     with pytest.raises(AccessDeniedError) as caught:
@@ -212,10 +219,10 @@ def test_only_the_exemption_fails(service: LocalCloudHsm, make_client: MakeClien
     assert "cloudhsm:ModifyBackupAttributes" in str(caught.value)
 
 
-def test_a_settled_doubt_is_a_warning(
+def test_a_resolved_outcome_is_a_warning(
     service: LocalCloudHsm, make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The log says which backup was in doubt, why, and what DescribeBackups said."""
+    """The log names the backup, the error that made its outcome unknown, and the state that resolved it."""
     [backup_id] = pending(service, 1)
     service.inject(Fault.DROP_AFTER_WORK, "RestoreBackup")
     caplog.set_level(logging.INFO, "cloudhsm_restore")
@@ -224,8 +231,8 @@ def test_a_settled_doubt_is_a_warning(
     assert record.levelno == logging.WARNING
     assert vars(record)["cloudhsm_backup_id"] == backup_id
     assert vars(record)["cloudhsm_backup_state"] == "READY"
-    for said in (backup_id, "ConnectionLostError", "READY"):
-        assert said in record.getMessage()
+    for part in (backup_id, "ConnectionLostError", "READY"):
+        assert part in record.getMessage()
 
 
 @pytest.mark.parametrize(
@@ -234,10 +241,8 @@ def test_a_settled_doubt_is_a_warning(
      {"timeout": 10**400},
      {"never_expires": "yes"}, {"never_expires": 1}],
 )  # fmt: skip
-def test_options_that_cannot_be_used(
-    service: LocalCloudHsm, make_client: MakeClient, options: dict[str, Any]
-) -> None:
-    """A wrong option is a ParameterError at once, before anything is sent."""
+def test_invalid_options(service: LocalCloudHsm, make_client: MakeClient, options: dict[str, Any]) -> None:
+    """An invalid option is a ParameterError, and nothing is sent."""
     [backup_id] = pending(service, 1)
     client = make_client(service.endpoint_url)
     with pytest.raises(ParameterError, match=next(iter(options))):
@@ -247,8 +252,8 @@ def test_options_that_cannot_be_used(
     assert service.requests == ()
 
 
-def test_time_is_not_spent_for_nothing(service: LocalCloudHsm) -> None:
-    """By the real clock, settling one doubt and waiting out one throttling is a matter of moments."""
+def test_resolving_and_backing_off_take_seconds(service: LocalCloudHsm) -> None:
+    """By the real clock, one unknown outcome and one throttled request take less than 5 seconds."""
     client = service.client(config(retries={"total_max_attempts": 1}))
     first, second = pending(service, 2)
     service.inject(Fault.EMPTY_BODY, "RestoreBackup")
@@ -257,23 +262,23 @@ def test_time_is_not_spent_for_nothing(service: LocalCloudHsm) -> None:
     assert operations(service) == ["RestoreBackup", "DescribeBackups"]
     service.inject(Fault.THROTTLED, "RestoreBackup")
     client.ensure_restored(second)
-    assert time.monotonic() - began < 5  # generous: only a hang would exceed it
+    assert time.monotonic() - began < 5  # Only a hang takes longer.
     client._client.close()
 
 
-# --- Many ---
+# --- restore_backups ---
 
 
 def close(results: Any) -> None:
-    """Close the iterator of results, which has a ``close`` because it is a generator."""
+    """Close the iterator of results, which is a generator and so has a ``close``."""
     results.close()
 
 
 def test_every_input_has_one_result(service: LocalCloudHsm, make_client: MakeClient) -> None:
-    """Bad IDs, unknown ones and repeated ones have a result each, and stop nobody else."""
+    """Invalid, unknown, and repeated IDs have a result each, and the other backups are restored."""
     good = pending(service, 30)
-    wrong: list[Any] = ["", None, 5, "backup-nowhere", "arn:aws:cloudhsm:::backup/x"]
-    ids = [*good, *wrong, *good[:3]]
+    invalid: list[Any] = ["", None, 5, "backup-nowhere", "arn:aws:cloudhsm:::backup/x"]
+    ids = [*good, *invalid, *good[:3]]
     results = list(make_client(service.endpoint_url).restore_backups(ids))
     assert sorted(str(result.backup_id) for result in results) == sorted(map(str, ids))
     assert [result.ok for result in results].count(True) == 33
@@ -286,39 +291,39 @@ def test_every_input_has_one_result(service: LocalCloudHsm, make_client: MakeCli
     assert all(service.backups[backup_id].backup_state is BackupState.READY for backup_id in good)
 
 
-def test_results_come_as_they_finish(service: LocalCloudHsm, make_client: MakeClient) -> None:
-    """One that is slow does not hold up the others."""
+def test_results_are_in_order_of_completion(service: LocalCloudHsm, make_client: MakeClient) -> None:
+    """The results of other backups do not wait for a backup that is slow."""
     slow = service.add_backup(backup_state=BackupState.CREATE_IN_PROGRESS).backup_id
-    others = pending(service, 9)
+    fast = pending(service, 9)
     client = make_client(service.endpoint_url)
-    results = client.restore_backups([slow, *others], max_workers=2, timeout=1e9)
-    assert {next(results).backup_id for _ in others} == set(others)
+    results = client.restore_backups([slow, *fast], max_workers=2, timeout=1e9)
+    assert {next(results).backup_id for _ in fast} == set(fast)
     service.change_backup(slow, backup_state=BackupState.READY)
     assert [(result.backup_id, result.ok) for result in results] == [(slow, True)]
 
 
-def test_nothing_in_nothing_out(make_client: MakeClient, service: LocalCloudHsm) -> None:
-    """No IDs, no results, no requests, no threads."""
+def test_empty_input(make_client: MakeClient, service: LocalCloudHsm) -> None:
+    """Without IDs there are no results, no requests, and no threads."""
     assert list(make_client(service.endpoint_url).restore_backups([])) == []
     assert service.requests == ()
     assert no_workers()
 
 
-def test_ids_are_taken_while_results_are(service: LocalCloudHsm, make_client: MakeClient) -> None:
-    """A generator is read only a little ahead of the results: memory is bounded, whatever its length."""
-    taken = 0
+def test_ids_are_read_on_demand(service: LocalCloudHsm, make_client: MakeClient) -> None:
+    """A generator of IDs is read at most 8 IDs ahead of the results, so memory is bounded."""
+    read = 0
 
     def endless() -> Iterator[str]:
-        nonlocal taken
+        nonlocal read
         while True:
-            taken += 1
-            yield f"backup-{taken}"
+            read += 1
+            yield f"backup-{read}"
 
     results = make_client(service.endpoint_url).restore_backups(endless(), max_workers=4)
-    assert taken == 0
+    assert read == 0
     for received in range(1, 100):
         next(results)
-        assert taken <= received + 8
+        assert read <= received + 8
     close(results)
 
 
@@ -330,8 +335,8 @@ def no_workers() -> bool:
     return not any(thread.name.startswith("cloudhsm-restore") for thread in threading.enumerate())
 
 
-def test_leaving_early(service: LocalCloudHsm, make_client: MakeClient) -> None:
-    """Closing the iterator begins nothing new, and leaves no thread behind, not even one that sleeps."""
+def test_closing_starts_no_new_restores(service: LocalCloudHsm, make_client: MakeClient) -> None:
+    """Closing the iterator starts no new restore, and no thread is left, not even one that sleeps."""
     ids = pending(service, 100)
     service.inject(Fault.THROTTLED, times=100)
     client = make_client(service.endpoint_url)
@@ -339,14 +344,14 @@ def test_leaving_early(service: LocalCloudHsm, make_client: MakeClient) -> None:
     next(results)
     close(results)
     assert no_workers()
-    # What was cancelled in flight may still reach the service, one request for each worker, and no more.
-    asked = len(service.requests)
+    # Of each worker one request in flight may still reach the service.
+    received = len(service.requests)
     time.sleep(0.05)
-    assert len(service.requests) <= asked + 4
+    assert len(service.requests) <= received + 4
 
 
-def test_leaving_wakes_those_who_wait(service: LocalCloudHsm) -> None:
-    """Whoever waits for a backup is woken when the iterator is closed: it does not take minutes."""
+def test_closing_wakes_sleeping_workers(service: LocalCloudHsm) -> None:
+    """A worker that waits before the next poll is woken when the iterator is closed."""
     client = service.client()
     slow = service.add_backup(backup_state=BackupState.CREATE_IN_PROGRESS).backup_id
     results = client.restore_backups([slow, *pending(service, 1)], max_workers=2, timeout=600)
@@ -354,12 +359,12 @@ def test_leaving_wakes_those_who_wait(service: LocalCloudHsm) -> None:
     began = time.monotonic()
     close(results)
     assert no_workers()
-    assert time.monotonic() - began < 10  # generous: the wait itself would be longer in the end
+    assert time.monotonic() - began < 10  # The waits of 600 seconds of polling are longer.
     client._client.close()
 
 
-def test_the_callers_own_generator_fails(service: LocalCloudHsm, make_client: MakeClient) -> None:
-    """Its exception reaches the caller as it is, and no thread stays behind."""
+def test_an_exception_of_the_iterable_propagates(service: LocalCloudHsm, make_client: MakeClient) -> None:
+    """An exception of the caller's generator reaches the caller unchanged, and no thread is left."""
 
     def broken() -> Iterator[str]:
         yield from pending(service, 3)
@@ -371,8 +376,8 @@ def test_the_callers_own_generator_fails(service: LocalCloudHsm, make_client: Ma
     assert no_workers()
 
 
-def test_an_interrupt(service: LocalCloudHsm, make_blocking_client: MakeClient) -> None:
-    """KeyboardInterrupt in the caller's loop ends the workers too."""
+def test_an_interrupt_ends_the_workers(service: LocalCloudHsm, make_blocking_client: MakeClient) -> None:
+    """KeyboardInterrupt in the caller's loop ends the workers."""
 
     def interrupted() -> Iterator[str]:
         yield from pending(service, 3)
@@ -383,8 +388,8 @@ def test_an_interrupt(service: LocalCloudHsm, make_blocking_client: MakeClient) 
     assert no_workers()
 
 
-def test_a_bug_reaches_the_caller(service: LocalCloudHsm, make_client: MakeClient) -> None:
-    """What is no RestoreError is not hidden in a result."""
+def test_a_bug_propagates(service: LocalCloudHsm, make_client: MakeClient) -> None:
+    """An exception that is not a RestoreError propagates, and is not put into a result."""
     client = make_client(service.endpoint_url)
 
     def fail(**_: object) -> None:
@@ -396,8 +401,8 @@ def test_a_bug_reaches_the_caller(service: LocalCloudHsm, make_client: MakeClien
     assert no_workers()
 
 
-def test_no_more_workers_than_connections(service: LocalCloudHsm, make_client: MakeClient) -> None:
-    """There are never more calls at a time than the client's pool has connections."""
+def test_workers_are_limited_by_the_connection_pool(service: LocalCloudHsm, make_client: MakeClient) -> None:
+    """At most as many requests are in flight as the client's pool has connections."""
     client = make_client(service.endpoint_url, max_pool_connections=3)
     most = 0
     for _ in client.restore_backups(pending(service, 60), max_workers=50):
@@ -405,8 +410,8 @@ def test_no_more_workers_than_connections(service: LocalCloudHsm, make_client: M
     assert 1 <= most <= 3
 
 
-def test_when_one_is_throttled_the_others_wait_too() -> None:
-    """The backoff is shared: a restore that was not throttled waits for the same time, and a bit more."""
+def test_backoff_is_shared() -> None:
+    """A restore that was not throttled backs off as long as the one that was, plus jitter."""
     now = 0.0
     throttle = Throttle(jitter=lambda low, high: high)
     first = Step(Action.RESTORE)
@@ -414,27 +419,29 @@ def test_when_one_is_throttled_the_others_wait_too() -> None:
     assert next(waits) == 10.0
     now = 4.0
     assert next(throttle.delays(first, lambda: now, lambda: 300.0)) == 9.0
-    assert next(throttle.delays(first, lambda: now, lambda: 1.0)) == 1.0, "not beyond its own deadline"
+    assert next(throttle.delays(first, lambda: now, lambda: 1.0)) == 1.0, (
+        "not beyond the deadline of the restore that waits"
+    )
     now = 10.0
     assert [*throttle.delays(first, lambda: now, lambda: 300.0)] == []
 
 
 @pytest.mark.parametrize("max_workers", [0, -1, 1.5, "8", None, True])
-def test_workers_that_cannot_be(make_client: MakeClient, service: LocalCloudHsm, max_workers: Any) -> None:
-    """A number of workers that is none is a ParameterError at once."""
+def test_invalid_max_workers(make_client: MakeClient, service: LocalCloudHsm, max_workers: Any) -> None:
+    """``max_workers`` has to be a positive integer."""
     with pytest.raises(ParameterError, match="max_workers"):
         make_client(service.endpoint_url).restore_backups(["backup-1"], max_workers=max_workers)
 
 
 @pytest.mark.parametrize("ids", ["backup-1", b"backup-1", None, 5])
-def test_one_id_is_not_several(make_client: MakeClient, service: LocalCloudHsm, ids: Any) -> None:
-    """A string in place of a list is a ParameterError, and not one restore per letter."""
+def test_a_string_is_not_a_list_of_ids(make_client: MakeClient, service: LocalCloudHsm, ids: Any) -> None:
+    """A string in place of an iterable of IDs is a ParameterError, not one restore per letter."""
     with pytest.raises(ParameterError, match="backup_ids"):
         make_client(service.endpoint_url).restore_backups(ids)
 
 
-def test_results_are_typed(service: LocalCloudHsm, make_client: MakeClient) -> None:
-    """A failed result raises its error when it is unwrapped."""
+def test_unwrap_returns_the_backup_or_raises(service: LocalCloudHsm, make_client: MakeClient) -> None:
+    """``unwrap`` returns the backup of a result, or raises its error."""
     [result] = make_client(service.endpoint_url).restore_backups(["backup-nowhere"])
     assert isinstance(result, RestoreResult)
     with pytest.raises(ResourceNotFoundError):

@@ -1,4 +1,4 @@
-"""A restore works wherever Python does: each test has an interpreter of its own."""
+"""A restore works in every environment of Python: each test starts an interpreter."""
 
 import os
 import subprocess
@@ -28,8 +28,8 @@ with LocalCloudHsm() as service:
         try:
             client.restore_backup(deleted.backup_id)
         except cloudhsm_restore.InvalidRequestError as error:
-            refused = str(error)
-assert "restore_backup" not in refused
+            message = str(error)
+assert "restore_backup" not in message
 assert cloudhsm_restore.Backup.model_json_schema()["properties"]["BackupId"]
 print(restored.backup_state, restored.never_expires, cloudhsm_restore.__file__)
 """
@@ -52,7 +52,7 @@ sys.addaudithook(hook)
 def run(
     *arguments: str, environment: Mapping[str, str] = os.environ, changes: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """What an interpreter with these arguments came to; an empty change takes a variable away."""
+    """Run an interpreter with these arguments; an empty change removes a variable."""
     whole = {**environment, **(changes or {})}
     return subprocess.run(
         [sys.executable, *arguments],
@@ -61,10 +61,10 @@ def run(
     )  # fmt: skip
 
 
-def check(done: subprocess.CompletedProcess[str], where: Path = PACKAGE) -> None:
-    """It restored, and printed nothing but that."""
+def check(done: subprocess.CompletedProcess[str], package: Path = PACKAGE) -> None:
+    """Check that a process restored the backup, and printed nothing else."""
     assert done.returncode == 0, done.stderr
-    assert done.stdout == f"READY True {where / '__init__.py'}\n"
+    assert done.stdout == f"READY True {package / '__init__.py'}\n"
     assert not done.stderr
 
 
@@ -73,8 +73,8 @@ def check(done: subprocess.CompletedProcess[str], where: Path = PACKAGE) -> None
     [["-O"], ["-OO"], ["-W", "error"], ["-X", "dev", "-W", "error"], ["-bb"], ["-X", "utf8=0"]],
     ids=" ".join,
 )
-def test_options(options: list[str]) -> None:
-    """Without asserts and docstrings, with warnings as errors, in development mode: no word of warning."""
+def test_interpreter_options(options: list[str]) -> None:
+    """A restore prints no warning without asserts and docstrings, and in development mode."""
     check(run(*options, "-c", RESTORE))
 
 
@@ -83,18 +83,18 @@ def test_options(options: list[str]) -> None:
     [{"HOME": ""}, {"HOME": "/nowhere"}, C_LOCALE, {"TZ": "Asia/Kolkata"}],
     ids=str,
 )  # fmt: skip
-def test_variables(changes: dict[str, str]) -> None:
-    """Without a home, in the C locale, in another time zone."""
+def test_environment_variables(changes: dict[str, str]) -> None:
+    """A restore works without HOME, in the C locale, and in another time zone."""
     check(run("-c", RESTORE, changes=changes))
 
 
-def test_an_environment_that_is_empty() -> None:
-    """With no variable at all."""
+def test_an_empty_environment() -> None:
+    """A restore works without any environment variable."""
     check(run("-c", RESTORE, environment={}))
 
 
 def test_a_zipapp(tmp_path: Path) -> None:
-    """From a zip file, which a path of ``__file__`` does not lead into."""
+    """A restore works from a zip file, where ``__file__`` is not a path of the file system."""
     source = tmp_path / "application"
     copytree(PACKAGE, source / "cloudhsm_restore", ignore=ignore_patterns("__pycache__"))
     (source / "__main__.py").write_text(RESTORE, encoding="utf-8")
@@ -104,19 +104,19 @@ def test_a_zipapp(tmp_path: Path) -> None:
 
 
 def test_nothing_is_written() -> None:
-    """A file system that is read-only is no hindrance: nothing is opened for writing, and nothing is made."""
+    """A restore opens no file for writing and creates none, so a read-only file system is enough."""
     no_coverage = dict.fromkeys((name for name in os.environ if name.startswith("COVERAGE_")), "")
     check(run("-B", "-c", NOTHING_IS_WRITTEN + RESTORE, changes=no_coverage))
 
 
-def test_writing_would_be_noticed(tmp_path: Path) -> None:
-    """The check above can fail."""
+def test_the_hook_detects_a_written_file(tmp_path: Path) -> None:
+    """The hook of the test above raises when a file is opened for writing."""
     done = run("-B", "-c", f"{NOTHING_IS_WRITTEN}open({str(tmp_path / 'file')!r}, 'w')")
     assert "is written to" in done.stderr
 
 
 def test_the_command_line_in_the_c_locale() -> None:
-    """The demo prints what a terminal without UTF-8 can show, and does not fail on the rest."""
+    """The demo succeeds on a terminal without UTF-8."""
     done = run("-m", "cloudhsm_restore", "demo", changes={**C_LOCALE, "PYTHONIOENCODING": ""})
     assert done.returncode == 0, done.stderr
     assert "READY" in done.stdout

@@ -1,4 +1,4 @@
-"""The family: how its members are related, what they carry and say, and that nothing is lost on the way."""
+"""The exception hierarchy: base classes, attributes, messages, and whole copies."""
 
 import copy
 import pickle
@@ -44,7 +44,7 @@ API_ERRORS: list[type[ApiError]] = [
     AuthenticationError,
     ThrottlingError,
 ]
-OTHERS: list[type[RestoreError]] = [
+OTHER_ERRORS: list[type[RestoreError]] = [
     RestoreError,
     ConfigurationError,
     ParameterError,
@@ -63,7 +63,7 @@ RESPONSE: dict[str, Any] = {
 
 
 def specimens() -> list[RestoreError]:
-    """One of each class, with every attribute different from its default."""
+    """Return one error of each class, with every attribute different from its default."""
     common: dict[str, Any] = {
         "backup_id": "backup-1",
         "retryable": True,
@@ -75,31 +75,31 @@ def specimens() -> list[RestoreError]:
         UnexpectedResponseError("odd", response={"a": 1}, operation="RestoreBackup", **common)
         if cls is UnexpectedResponseError
         else cls("something", operation="RestoreBackup", **common)
-        for cls in OTHERS
+        for cls in OTHER_ERRORS
     ]
     return errors
 
 
 def returned(error: RestoreError) -> RestoreError:
-    """For a worker process: what goes in comes out."""
+    """Return the error, for a worker process."""
     return error
 
 
 def raised(error: RestoreError) -> None:
-    """For a worker process: raise it there."""
+    """Raise the error, for a worker process."""
     raise error
 
 
-def assert_same(again: BaseException | None, error: RestoreError) -> None:
-    """The type and every attribute are kept."""
-    assert again is not None
-    assert type(again) is type(error)
-    assert vars(again) == vars(error)
-    assert (str(again), repr(again), again.args) == (str(error), repr(error), error.args)
+def assert_same(copied: BaseException | None, error: RestoreError) -> None:
+    """Check that a copy has the type and every attribute of the error."""
+    assert copied is not None
+    assert type(copied) is type(error)
+    assert vars(copied) == vars(error)
+    assert (str(copied), repr(copied), copied.args) == (str(error), repr(error), error.args)
 
 
-def test_the_tree() -> None:
-    """The classes are related as the documentation draws them."""
+def test_the_hierarchy() -> None:
+    """Each class has the base classes that the documentation shows."""
     bases = {
         ParameterError: ValueError,
         ConnectError: ConnectionError,
@@ -108,8 +108,8 @@ def test_the_tree() -> None:
         WaitTimeoutError: TimeoutError,
         ApiError: botocore.exceptions.ClientError,
     }
-    for ours, theirs in bases.items():
-        assert issubclass(ours, theirs)
+    for cls, base in bases.items():
+        assert issubclass(cls, base)
     assert set(TransportError.__subclasses__()) == {ConnectError, ConnectionLostError, ResponseTimeoutError}
     assert set(ApiError.__subclasses__()) == set(API_ERRORS) - {ApiError}
     assert set(RestoreError.__subclasses__()) == {
@@ -121,20 +121,20 @@ def test_the_tree() -> None:
         WaitTimeoutError,
         ApiError,
     }
-    assert {cls.__name__ for cls in [*API_ERRORS, *OTHERS]} <= set(cloudhsm_restore.__all__)
+    assert {cls.__name__ for cls in [*API_ERRORS, *OTHER_ERRORS]} <= set(cloudhsm_restore.__all__)
 
 
 @pytest.mark.parametrize("error", specimens(), ids=lambda error: type(error).__name__)
 def test_copies_are_whole(error: RestoreError) -> None:
-    """Pickling in every protocol, copying and deep copying keep the type and every attribute."""
+    """Pickle in every protocol, copy, and deepcopy keep the type and every attribute."""
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         assert_same(pickle.loads(pickle.dumps(error, protocol)), error)
     assert_same(copy.copy(error), error)
     assert_same(copy.deepcopy(error), error)
 
 
-def test_a_trip_through_a_process_pool() -> None:
-    """An error that was returned from or raised in another process arrives whole."""
+def test_errors_pass_through_a_process_pool() -> None:
+    """An error that another process returns or raises is whole."""
     with ProcessPoolExecutor(1) as pool:
         for error in specimens():
             assert_same(pool.submit(returned, error).result(), error)
@@ -142,15 +142,15 @@ def test_a_trip_through_a_process_pool() -> None:
 
 
 def test_notes_survive_pickling() -> None:
-    """What ``add_note`` added is not lost."""
+    """Pickle keeps the notes of ``add_note``."""
     error = ConnectError("no route")
-    error.add_note("seen from the office")
-    assert pickle.loads(pickle.dumps(error)).__notes__ == ["seen from the office"]
+    error.add_note("from the office")
+    assert pickle.loads(pickle.dumps(error)).__notes__ == ["from the office"]
 
 
 @pytest.mark.parametrize("cls", API_ERRORS)
 def test_an_api_error_is_a_client_error(cls: type[ApiError]) -> None:
-    """Code that catches ClientError and reads botocore's attributes goes on working."""
+    """An ApiError is a ClientError with botocore's attributes."""
     with pytest.raises(botocore.exceptions.ClientError) as caught:
         raise cls(RESPONSE, "RestoreBackup")
     error = caught.value
@@ -164,8 +164,8 @@ def test_an_api_error_is_a_client_error(cls: type[ApiError]) -> None:
     assert error.attempts == 3
 
 
-def test_an_api_error_of_an_empty_response() -> None:
-    """A response without anything in it still makes a usable error."""
+def test_an_api_error_without_a_response() -> None:
+    """An ApiError of an empty response has a value for every attribute."""
     error = ApiError({}, "RestoreBackup")
     assert (error.code, error.message, error.request_id, error.http_status_code) == (
         "Unknown",
@@ -179,34 +179,34 @@ def test_an_api_error_of_an_empty_response() -> None:
 
 @pytest.mark.parametrize("error", specimens(), ids=lambda error: type(error).__name__)
 def test_messages_are_one_line(error: RestoreError) -> None:
-    """``str()`` is one line that names the operation and the backup, and says that it may have worked."""
+    """``str()`` is one line with the operation, the backup, and the unknown outcome."""
     assert len(str(error).splitlines()) == 1
     assert str(error).startswith("RestoreBackup backup-1: ")
     assert "may have been restored anyway" in str(error)
 
 
-def test_an_id_cannot_forge_a_line() -> None:
-    """Line breaks in what the caller or the service said do not break the message."""
+def test_line_breaks_are_removed() -> None:
+    """Line breaks in an ID or in a response do not split the message."""
     error = ApiError({"Error": {"Code": "A\nB", "Message": "C\r\nD"}}, "RestoreBackup", backup_id="x\ny")
     assert str(error).splitlines() == ["RestoreBackup x y: A B: C D. This call did not restore it."]
 
 
-def test_messages_say_how_it_ended() -> None:
-    """The message says whether the backup was restored: no, perhaps, or yes; of a read it says nothing."""
+def test_messages_state_the_outcome() -> None:
+    """The message states that the backup was not, may have been, or is restored; that of a read does not."""
 
-    def said(**attributes: Any) -> str:
+    def message(**attributes: Any) -> str:
         return str(ConnectionLostError("gone", backup_id="backup-1", **attributes))
 
     ready = Backup(backup_id="backup-1", backup_state=BackupState.READY)
-    assert said(operation="RestoreBackup") == "RestoreBackup backup-1: gone. This call did not restore it."
-    assert "may have been restored" in said(operation="RestoreBackup", outcome_unknown=True)
-    assert "The backup is restored (READY)." in said(operation="ModifyBackupAttributes", backup=ready)
-    assert said(operation="DescribeBackups") == "DescribeBackups backup-1: gone."
+    assert message(operation="RestoreBackup") == "RestoreBackup backup-1: gone. This call did not restore it."
+    assert "may have been restored" in message(operation="RestoreBackup", outcome_unknown=True)
+    assert "The backup is restored (READY)." in message(operation="ModifyBackupAttributes", backup=ready)
+    assert message(operation="DescribeBackups") == "DescribeBackups backup-1: gone."
 
 
-@pytest.mark.parametrize("cls", [*API_ERRORS, *OTHERS])
+@pytest.mark.parametrize("cls", [*API_ERRORS, *OTHER_ERRORS])
 def test_defaults(cls: type[RestoreError]) -> None:
-    """Every error has the five attributes, and is made from a message alone or from a response."""
+    """A message or a response is enough to create an error, and the five attributes have defaults."""
     error = cls(RESPONSE, "RestoreBackup") if issubclass(cls, ApiError) else cls("something")
     assert error.operation == ("RestoreBackup" if issubclass(cls, ApiError) else None)
     assert error.backup_id is None
@@ -221,10 +221,10 @@ def test_defaults(cls: type[RestoreError]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("operation", "advised"),
+    ("operation", "has_advice"),
     [("RestoreBackup", True), ("DescribeBackups", False), ("ModifyBackupAttributes", False)],
 )
-def test_advice_fits_the_operation(operation: str, advised: bool) -> None:
-    """What RestoreBackup takes is said where RestoreBackup was refused, and nowhere else."""
+def test_advice_depends_on_the_operation(operation: str, has_advice: bool) -> None:
+    """Only the message of a rejected RestoreBackup names the state that RestoreBackup accepts."""
     error = InvalidRequestError(RESPONSE, operation, backup_id="backup-1")
-    assert ("Only a backup in PENDING_DELETION can be restored" in str(error)) is advised
+    assert ("Only a backup in PENDING_DELETION can be restored" in str(error)) is has_advice

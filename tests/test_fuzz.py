@@ -1,4 +1,4 @@
-"""What `make fuzz` does for an hour, in seconds: its corpus, and mutations of it, the same every time."""
+"""Fuzzing in seconds: the corpus of `make fuzz`, and mutations of it, the same in every run."""
 
 import random
 from pathlib import Path
@@ -12,24 +12,24 @@ from .fuzz import mutation
 from .fuzz.targets import TARGETS
 
 CORPUS: Final = Path(__file__).parent / "corpus"
-MUTATORS: Final = {"answer": mutation.script, "wire": mutation.wire_script}
-MUTATED: Final = {"answer": 1500, "wire": 300, "request": 300, "model": 1500, "arguments": 20}
+MUTATORS: Final = {"response": mutation.script, "wire": mutation.wire_script}
+MUTATED: Final = {"response": 1500, "wire": 300, "request": 300, "model": 1500, "arguments": 20}
 INPUTS: Final = [path for target in TARGETS for path in sorted((CORPUS / target).iterdir())]
 
 
 @pytest.mark.parametrize("path", INPUTS, ids=lambda path: f"{path.parent.name}-{path.name}")
-def test_corpus(path: Path) -> None:
-    """Every input that once showed something holds what must hold."""
+def test_the_corpus_violates_no_promise(path: Path) -> None:
+    """No input of the corpus violates a promise."""
     TARGETS[path.parent.name](path.read_bytes())
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_mutations(target: str) -> None:
-    """So does what is made of them at random, with a fixed seed and the changes piling up."""
+def test_mutations_violate_no_promise(target: str) -> None:
+    """No random mutation of the corpus violates a promise; the seed is fixed."""
     chance = random.Random(f"cloudhsm-restore {target}")
 
-    def plain(part: bytes, most: int) -> bytes:
-        return _noise(part, chance)[:most]
+    def plain(part: bytes, max_size: int) -> bytes:
+        return _noise(part, chance)[:max_size]
 
     mutate = MUTATORS.get(target) or getattr(mutation, target)
     seeds = [path.read_bytes() for path in INPUTS if path.parent.name == target]
@@ -45,7 +45,7 @@ def test_mutations(target: str) -> None:
 
 
 def _noise(part: bytes, chance: random.Random) -> bytes:
-    """A few bytes changed, put in, or left out."""
+    """Return the bytes with a few of them changed, inserted, or removed."""
     noisy = bytearray(part)
     for _ in range(chance.randint(1, 4)):
         at = chance.randint(0, len(noisy))
@@ -53,7 +53,7 @@ def _noise(part: bytes, chance: random.Random) -> bytes:
     return bytes(noisy)
 
 
-def _another(*_: object) -> Backup:
+def _another_backup(*_: object) -> Backup:
     return Backup(backup_id="backup-7777777zzzz")
 
 
@@ -62,22 +62,22 @@ def _none(_: bytes) -> list[object]:
 
 
 @pytest.mark.parametrize(
-    ("target", "what"),
+    ("target", "message"),
     [
-        ("answer", "another backup"),
-        ("request", "deserve"),
+        ("response", "another backup"),
+        ("request", "valid"),
         ("model", "tags"),
         ("arguments", "another backup"),
     ],
 )
-def test_targets_can_fail(target: str, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each target notices when what it watches is broken."""
-    if target in {"answer", "arguments"}:
-        monkeypatch.setattr(RestoreClient, "restore_backup", _another)
+def test_targets_can_fail(target: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each target raises if its promise is violated."""
+    if target in {"response", "arguments"}:
+        monkeypatch.setattr(RestoreClient, "restore_backup", _another_backup)
     if target == "request":
         monkeypatch.setattr("tests.fuzz.requests.valid_requests", _none)
     if target == "model":
         monkeypatch.setattr(Backup, "tags", {"Env": "another"})
-    data = {"answer": "restored", "request": "restore", "model": "whole", "arguments": "plain"}[target]
-    with pytest.raises(AssertionError, match=what):
+    data = {"response": "restored", "request": "restore", "model": "whole", "arguments": "plain"}[target]
+    with pytest.raises(AssertionError, match=message):
         TARGETS[target]((CORPUS / target / data).read_bytes())

@@ -1,4 +1,4 @@
-"""Backup, Tag, BackupState and Mode: values that keep what the service said."""
+"""Backup, Tag, BackupState, and Mode keep every value of a response."""
 
 import copy
 import json
@@ -8,8 +8,6 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from botocore.loaders import Loader
-from botocore.model import ServiceModel
 from botocore.validate import ParamValidator
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,14 +15,15 @@ from pydantic import ValidationError
 
 from cloudhsm_restore import Backup, BackupState, Mode, Tag
 
+from .fuzz.checks import service_model
+
 UTC_NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
-MODEL = ServiceModel(Loader().load_service_model("cloudhsmv2", "service-2"), "cloudhsmv2")
 
 offsets = st.timedeltas(timedelta(hours=-23, minutes=-59), timedelta(hours=23, minutes=59))
 zones: st.SearchStrategy[Any] = st.one_of(st.none(), offsets.map(timezone))
 timestamps: st.SearchStrategy[datetime] = st.datetimes(
-    datetime(1970, 1, 2),  # noqa: DTZ001 - hypothesis takes naive bounds and adds the zones itself
-    datetime(9999, 12, 30),  # noqa: DTZ001 - as above
+    datetime(1970, 1, 2),  # noqa: DTZ001 - Hypothesis accepts naive bounds only, and adds the zones.
+    datetime(9999, 12, 30),  # noqa: DTZ001 - for the same reason
     timezones=zones,
 )
 texts = st.text(max_size=20)
@@ -51,19 +50,19 @@ raw_backups = st.fixed_dictionaries(
 )
 
 
-def in_utc(moment: datetime) -> datetime:
-    """The moment that the documentation promises for an aware or a naive timestamp."""
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+def in_utc(timestamp: datetime) -> datetime:
+    """Return the documented value of an aware or naive timestamp."""
+    return timestamp.replace(tzinfo=UTC) if timestamp.tzinfo is None else timestamp.astimezone(UTC)
 
 
 @given(raw_backups)
-def test_round_trip(raw: dict[str, Any]) -> None:
-    """What boto3 returned comes out again in a shape that boto3's validator accepts, with nothing lost."""
+def test_a_dump_is_valid_for_boto3(raw: dict[str, Any]) -> None:
+    """The dump of a backup has every value of the response, and boto3's validator accepts it."""
     backup = Backup.model_validate(raw)
     dumped = backup.model_dump(by_alias=True, exclude_unset=True)
 
-    report = ParamValidator().validate(dumped, MODEL.shape_for("Backup"))
-    # botocore checks lengths, which the model does not: the service decides what is too short.
+    report = ParamValidator().validate(dumped, service_model().shape_for("Backup"))
+    # botocore validates lengths. The model does not, so that it accepts every response of the service.
     assert [kind for kind, _, _ in report._errors if kind != "range"] == []
     for key, value in raw.items():
         if isinstance(value, datetime):
@@ -76,31 +75,31 @@ def test_round_trip(raw: dict[str, Any]) -> None:
 
 
 @given(raw_backups)
-def test_every_way_of_copying_keeps_a_backup(raw: dict[str, Any]) -> None:
-    """Pickle, copy and JSON give an equal backup with an equal hash."""
+def test_copies_are_equal(raw: dict[str, Any]) -> None:
+    """Pickle, copy, and JSON give an equal backup with an equal hash."""
     backup = Backup.model_validate(raw)
-    for again in (
+    for copied in (
         pickle.loads(pickle.dumps(backup)),
         copy.copy(backup),
         copy.deepcopy(backup),
         Backup.model_validate_json(backup.model_dump_json()),
         Backup.model_validate(backup.model_dump()),
     ):
-        assert again == backup
-        assert hash(again) == hash(backup)
+        assert copied == backup
+        assert hash(copied) == hash(backup)
 
 
 @given(timestamps)
-def test_timestamps_are_in_utc(moment: datetime) -> None:
-    """A timestamp of any zone is the same moment in UTC; a naive one is read as UTC."""
-    found = Backup(backup_id="backup-1", create_timestamp=moment).create_timestamp
-    assert found == in_utc(moment)
-    assert found is not None
-    assert found.tzinfo is UTC
+def test_timestamps_are_in_utc(timestamp: datetime) -> None:
+    """An aware timestamp is converted to UTC; a naive one is taken as UTC."""
+    converted = Backup(backup_id="backup-1", create_timestamp=timestamp).create_timestamp
+    assert converted == in_utc(timestamp)
+    assert converted is not None
+    assert converted.tzinfo is UTC
 
 
 def test_a_naive_timestamp_is_in_utc_on_every_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine's own zone has no say in what a naive timestamp means."""
+    """A naive timestamp does not depend on the time zone of the machine."""
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
     naive = UTC_NOON.replace(tzinfo=None)
@@ -110,15 +109,15 @@ def test_a_naive_timestamp_is_in_utc_on_every_machine(monkeypatch: pytest.Monkey
     time.tzset()
 
 
-def test_a_moment_that_utc_does_not_have_is_refused() -> None:
-    """A timestamp beyond what UTC can express is a validation error and not an OverflowError."""
+def test_a_timestamp_beyond_utc_is_invalid() -> None:
+    """A timestamp that has no value in UTC is a validation error, not an OverflowError."""
     last = datetime.max.replace(tzinfo=timezone(timedelta(hours=-5)))
     with pytest.raises(ValidationError, match="does not exist in UTC"):
         Backup(backup_id="backup-1", create_timestamp=last)
 
 
 def test_only_the_id_is_required() -> None:
-    """A backup with an ID alone is valid; without one it is not."""
+    """A backup with only an ID is valid; one without an ID is not."""
     backup = Backup(backup_id="backup-1")
     assert backup.model_dump(exclude_unset=True) == {"backup_id": "backup-1"}
     assert backup.tag_list == ()
@@ -126,14 +125,14 @@ def test_only_the_id_is_required() -> None:
         Backup.model_validate({"BackupState": "READY"})
 
 
-def test_absent_none_and_empty_are_one() -> None:
-    """An empty tag list and explicit Nones leave no trace in the dump for boto3, which refuses both."""
+def test_none_and_empty_values_are_not_dumped() -> None:
+    """An empty tag list and None are not in the dump for boto3, whose validator rejects them."""
     backup = Backup(backup_id="backup-1", tag_list=(), delete_timestamp=None)
     assert backup.model_dump(by_alias=True, exclude_unset=True) == {"BackupId": "backup-1"}
 
 
 def test_backups_are_frozen() -> None:
-    """No field can be assigned."""
+    """Assigning a field is an error."""
     backup = Backup(backup_id="backup-1")
     with pytest.raises(ValidationError):
         backup.backup_id = "backup-2"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
@@ -141,8 +140,8 @@ def test_backups_are_frozen() -> None:
         Tag(key="a", value="b").key = "c"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def test_fields_of_the_future_are_kept() -> None:
-    """A field that this version does not know is kept and comes out again."""
+def test_unknown_fields_are_kept() -> None:
+    """An unknown field is kept, and is in the dump."""
     raw = {"BackupId": "backup-1", "Origin": {"Planet": "Mars"}}
     backup = Backup.model_validate(raw)
     assert backup.model_extra == {"Origin": {"Planet": "Mars"}}
@@ -151,7 +150,7 @@ def test_fields_of_the_future_are_kept() -> None:
 
 
 def test_tags_are_a_read_only_mapping() -> None:
-    """``tags`` maps keys to values and refuses assignment."""
+    """``tags`` maps keys to values and is read-only."""
     backup = Backup.model_validate(
         {"BackupId": "backup-1", "TagList": [{"Key": "team", "Value": "payments"}]}
     )
@@ -168,8 +167,8 @@ def test_only_pending_deletion_is_restorable(state: BackupState | None) -> None:
     assert backup.is_restorable is (state is BackupState.PENDING_DELETION)
 
 
-def test_time_left() -> None:
-    """``time_left`` counts down to ``delete_timestamp``, below zero once it has passed."""
+def test_time_left_is_the_time_until_deletion() -> None:
+    """``time_left`` is the time until ``delete_timestamp``, negative after it."""
     backup = Backup(backup_id="backup-1", delete_timestamp=UTC_NOON)
     assert backup.time_left(UTC_NOON - timedelta(days=2)) == timedelta(days=2)
     assert backup.time_left(UTC_NOON.replace(tzinfo=None) - timedelta(hours=1)) == timedelta(hours=1)
@@ -184,7 +183,7 @@ def test_time_left() -> None:
 
 @given(texts, st.sampled_from([BackupState, Mode]))
 def test_unknown_values_become_members(value: str, enum: type[BackupState] | type[Mode]) -> None:
-    """A value that this version does not know is a member of the enum, equal to its string, and unlisted."""
+    """An unknown value is a member of the enum, equal to its string, and not listed."""
     if value in enum.__members__:
         return
     member = enum(value)
@@ -196,42 +195,47 @@ def test_unknown_values_become_members(value: str, enum: type[BackupState] | typ
     assert hash(member) == hash(value)
     assert str(member) == value
     assert json.loads(json.dumps(member)) == value
-    for again in (pickle.loads(pickle.dumps(member)), copy.copy(member), copy.deepcopy(member), enum(member)):
-        assert again == member
-        assert type(again) is enum
-        assert not again.is_known
+    for copied in (
+        pickle.loads(pickle.dumps(member)),
+        copy.copy(member),
+        copy.deepcopy(member),
+        enum(member),
+    ):
+        assert copied == member
+        assert type(copied) is enum
+        assert not copied.is_known
 
 
 @pytest.mark.parametrize("member", [*BackupState, *Mode])
-def test_known_values_are_the_members(member: BackupState | Mode) -> None:
-    """A known value is the one listed member, in memory and after pickling."""
+def test_a_known_value_is_one_member(member: BackupState | Mode) -> None:
+    """A known value is the listed member, also after pickling."""
     assert member.is_known
     assert type(member)(member.value) is member
     assert pickle.loads(pickle.dumps(member)) is member
     assert member == member.name
 
 
-def test_an_enum_of_strings_takes_strings_only() -> None:
-    """A value that is no string is an error, not a member."""
+def test_enums_accept_strings_only() -> None:
+    """A value that is not a string is an error, not a member."""
     with pytest.raises(ValueError, match="5 is not a valid BackupState"):
         BackupState(5)  # type: ignore[arg-type]
 
 
-def test_match_works_on_states() -> None:
-    """``match`` finds known states, and an unknown one ends in the default."""
+def test_states_can_be_matched() -> None:
+    """``match`` matches known states, and an unknown one matches the default."""
 
-    def what(state: BackupState) -> str:
+    def matched(state: BackupState) -> str:
         match state:
             case BackupState.READY:
                 return "ready"
             case _:
                 return "other"
 
-    assert [what(BackupState.READY), what(BackupState("ARCHIVED"))] == ["ready", "other"]
+    assert [matched(BackupState.READY), matched(BackupState("ARCHIVED"))] == ["ready", "other"]
 
 
 def test_every_field_is_described() -> None:
-    """The docstring of every field reaches the JSON schema."""
+    """The docstring of every field is in the JSON schema."""
     schema = Backup.model_json_schema()
     for properties in (schema["properties"], schema["$defs"]["Tag"]["properties"]):
         assert all(field.get("description") for field in properties.values())

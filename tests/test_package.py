@@ -1,4 +1,4 @@
-"""The package as a whole: what importing it costs, and what it exports."""
+"""The package as a whole: the modules that it imports, and the names that it exports."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def imported_by(statement: str) -> set[str]:
-    """The modules that a fresh interpreter has after a statement."""
+    """Return the modules that a fresh interpreter has after a statement."""
     program = f"{statement}\nimport sys; print(*sys.modules, sep='\\n')"
     run = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
@@ -20,8 +20,8 @@ def imported_by(statement: str) -> set[str]:
     return set(run.stdout.split())
 
 
-def test_importing_brings_no_boto3() -> None:
-    """The import alone, models and exceptions included, loads neither boto3 nor anything of the extras."""
+def test_importing_loads_no_boto3() -> None:
+    """The import, with models and exceptions, loads neither boto3 nor a package of the extras."""
     modules = imported_by(
         "from cloudhsm_restore import *; Backup(backup_id='x'); ApiError({}, 'RestoreBackup')"
     )
@@ -31,14 +31,14 @@ def test_importing_brings_no_boto3() -> None:
     assert "cloudhsm_restore.testing" not in modules
 
 
-def test_importing_costs_nothing_until_it_is_used() -> None:
-    """The import alone loads neither pydantic nor botocore; the package's modules come when asked for."""
+def test_modules_are_loaded_on_first_use() -> None:
+    """The import loads neither pydantic nor botocore; a module is loaded when its name is used."""
     assert imported_by("import cloudhsm_restore") & {"pydantic", "botocore"} == set()
     assert "pydantic" in imported_by("import cloudhsm_restore; cloudhsm_restore.models.Backup(backup_id='x')")
 
 
 def test_everything_public_is_exported() -> None:
-    """The names of the public API are there, and nothing else is exported."""
+    """The package exports the names of the public API, and no other."""
     assert set(cloudhsm_restore.__all__) == {
         "RestoreClient", "Backup", "Tag", "BackupState", "Mode", "RestoreResult", "RestoreError",
         "ConfigurationError", "ParameterError", "TransportError", "ConnectError", "ConnectionLostError",
@@ -53,7 +53,7 @@ def test_everything_public_is_exported() -> None:
         cloudhsm_restore.RestorClient  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]  # noqa: B018
 
 
-def test_the_version_is_the_distributions() -> None:
+def test_the_version_is_that_of_the_distribution() -> None:
     """``__version__`` is the version under which the package is installed."""
     from importlib.metadata import version
 

@@ -24,7 +24,7 @@ from cloudhsm_restore import ApiError, ConfigurationError, ConnectError, Restore
 from cloudhsm_restore._redaction import KEPT, PATTERNS_ONLY, Masker, printable
 
 from .clients import config
-from .raw_server import BACKUP_ID, RawServer, error, http, wire_backup
+from .raw_server import BACKUP_ID, RawServer, error_response, http, wire_backup
 
 KEY, TOKEN, PASSWORD = "SECRETKEYSECRETKEYSECRETKEY", "TOKENTOKENTOKENTOKEN/+=", "hunter2pass"
 SECRETS = (KEY, "SECRETKEY", TOKEN, "TOKENTOKEN", PASSWORD)
@@ -52,21 +52,21 @@ def nothing_leaks(caplog: pytest.LogCaptureFixture) -> Generator[list[RestoreErr
 
 
 def make_client(endpoint_url: str, **options: Any) -> RestoreClient:
-    """A client with secrets that can be recognised."""
+    """A client with secrets that can be recognized."""
     session = boto3.Session("AKIAEXAMPLE", KEY, TOKEN, region_name="us-east-1")
     return RestoreClient(session=session, endpoint_url=endpoint_url, config=config(**options))
 
 
 def test_a_password_in_the_endpoint_url(caplog: pytest.LogCaptureFixture) -> None:
-    """botocore quotes the whole endpoint URL; we do not, and neither does the cause any more."""
+    """botocore quotes the whole endpoint URL; the error masks its password, and so does its cause."""
     with nothing_leaks(caplog) as caught, make_client(f"http://user:{PASSWORD}@127.0.0.1:1") as client:
         client.restore_backup(BACKUP_ID)
     assert type(caught[0]) is ConnectError
     assert "//***@127.0.0.1:1" in str(caught[0])
 
 
-def test_a_password_in_an_endpoint_url_that_cannot_be_used(caplog: pytest.LogCaptureFixture) -> None:
-    """Nor when the client is being made."""
+def test_a_password_in_an_invalid_endpoint_url(caplog: pytest.LogCaptureFixture) -> None:
+    """The password of an invalid URL is masked in the error of the constructor."""
     with nothing_leaks(caplog), make_client(f"http://user:{PASSWORD}@127.0.0.1:99999"):
         pass
     with nothing_leaks(caplog), make_client(f"http://user:{PASSWORD}@"):
@@ -74,15 +74,15 @@ def test_a_password_in_an_endpoint_url_that_cannot_be_used(caplog: pytest.LogCap
 
 
 def test_a_password_in_the_proxy_url(caplog: pytest.LogCaptureFixture) -> None:
-    """A proxy that does not answer is not introduced with its password."""
+    """The password of a proxy that does not listen is masked."""
     proxies = {"http": f"http://user:{PASSWORD}@127.0.0.1:1"}
     with nothing_leaks(caplog) as caught, make_client("http://127.0.0.1:2", proxies=proxies) as client:
         client.restore_backup(BACKUP_ID)
     assert type(caught[0]) is ConnectError
 
 
-def test_a_token_that_cannot_be_a_header(caplog: pytest.LogCaptureFixture) -> None:
-    """A session token with a line break in it is quoted by http.client, and by botocore; not by us."""
+def test_a_token_that_is_not_a_valid_header(caplog: pytest.LogCaptureFixture) -> None:
+    """http.client and botocore quote a session token with a line break; the error masks it."""
     session = boto3.Session("AKIAEXAMPLE", KEY, TOKEN + "\nx", region_name="us-east-1")
     with (
         nothing_leaks(caplog) as caught,
@@ -101,27 +101,29 @@ CANONICAL = (
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
-        error("InvalidSignatureException", CANONICAL),
-        error("SomethingElse", f"Authorization: AWS4 and X-Amz-Security-Token={TOKEN}&Password={PASSWORD}"),
+        error_response("InvalidSignatureException", CANONICAL),
+        error_response(
+            "SomethingElse", f"Authorization: AWS4 and X-Amz-Security-Token={TOKEN}&Password={PASSWORD}"
+        ),
         http({"Backup": wire_backup(BackupState=5, ClusterId=f"x-amz-security-token: {TOKEN}")}),
         http({"Backup": {"BackupId": f"http://user:{PASSWORD}@host"}}),
         http({"Backup": wire_backup(CreateTimestamp=f"SessionToken={TOKEN}")}),
     ],
     ids=["signature", "any error", "malformed", "another backup", "timestamp"],
 )
-def test_an_answer_that_repeats_the_request(
-    raw_server: RawServer, caplog: pytest.LogCaptureFixture, answer: bytes
+def test_a_response_that_repeats_the_request(
+    raw_server: RawServer, caplog: pytest.LogCaptureFixture, response: bytes
 ) -> None:
-    """AWS answers a bad signature with the request that it saw, token included; it stays out of sight."""
-    with nothing_leaks(caplog), make_client(raw_server.answer(answer)) as client:
+    """The response to an invalid signature repeats the request with its token, which is masked."""
+    with nothing_leaks(caplog), make_client(raw_server.respond(response)) as client:
         client.restore_backup(BACKUP_ID)
 
 
 def test_the_rest_is_kept(raw_server: RawServer) -> None:
-    """What is no secret is not masked."""
-    with make_client(raw_server.answer(error("InvalidSignatureException", CANONICAL))) as client:
+    """Text that is not a secret is not masked."""
+    with make_client(raw_server.respond(error_response("InvalidSignatureException", CANONICAL))) as client:
         with pytest.raises(ApiError, match="x-amz-date:20260102T030405Z") as caught:
             client.restore_backup(BACKUP_ID)
         assert "x-amz-security-token:***" in caught.value.message
@@ -231,7 +233,7 @@ def test_the_work_is_linear() -> None:
 
 
 def test_data_is_bounded() -> None:
-    """What an error keeps has a bound in depth, in number, and in length."""
+    """The data that an error keeps is bounded in depth, in number, and in length."""
     deep: Any = TOKEN
     for _ in range(900):
         deep = [deep]
@@ -248,7 +250,7 @@ def test_data_is_bounded() -> None:
 
 
 def test_a_secret_at_the_cut_is_masked_whole() -> None:
-    """Where the text ends that is kept, no part of a secret remains."""
+    """A text that is truncated within a secret keeps no part of the secret."""
     for place in range(KEPT - len(TOKEN) - 2, KEPT + 2):
         shown = Masker([TOKEN]).text("." * place + TOKEN + "." * 100)
         assert TOKEN[:4] not in shown
@@ -273,7 +275,7 @@ def test_messages_are_printable(text: str, shown: str) -> None:
 
 @pytest.mark.parametrize("password", ["p/ss", "p#ss", "p?ss", "p'ss", 'p"ss'])
 def test_a_password_that_should_have_been_escaped(password: str, caplog: pytest.LogCaptureFixture) -> None:
-    """A password that breaks the URL is not quoted in the complaint about it."""
+    """A password that makes the URL invalid is masked in the error about the URL."""
     url = f"http://user:{PASSWORD}{password}@127.0.0.1:1"
     with nothing_leaks(caplog), make_client(url) as client:
         client.restore_backup(BACKUP_ID)
@@ -282,11 +284,11 @@ def test_a_password_that_should_have_been_escaped(password: str, caplog: pytest.
 
 
 def test_the_cause_carries_no_secret(raw_server: RawServer) -> None:
-    """What botocore's own exception carries is masked as well."""
-    answer = error("InvalidSignatureException", CANONICAL)
+    """The secrets in botocore's exception are masked too."""
+    response = error_response("InvalidSignatureException", CANONICAL)
     for client in (
         make_client(f"http://user:{PASSWORD}@127.0.0.1:1"),
-        make_client(raw_server.answer(answer)),
+        make_client(raw_server.respond(response)),
     ):
         with client, pytest.raises(RestoreError) as caught:
             client.restore_backup(BACKUP_ID)
@@ -296,8 +298,8 @@ def test_the_cause_carries_no_secret(raw_server: RawServer) -> None:
         assert not any(secret in carried for secret in SECRETS)
 
 
-def test_what_others_added_to_an_error(caplog: pytest.LogCaptureFixture) -> None:
-    """Of botocore's error also that is masked which instrumentation has put there, and not the service."""
+def test_additions_of_instrumentation_are_masked(caplog: pytest.LogCaptureFixture) -> None:
+    """Secrets that instrumentation has added to botocore's exception are masked too."""
 
     class Instrumented:
         def restore_backup(self, **_: object) -> None:
@@ -317,7 +319,7 @@ def test_what_others_added_to_an_error(caplog: pytest.LogCaptureFixture) -> None
 def test_the_log_of_a_success(raw_server: RawServer, caplog: pytest.LogCaptureFixture) -> None:
     """The INFO line of a restore holds no credential either."""
     caplog.set_level(logging.DEBUG, "cloudhsm_restore")
-    with make_client(raw_server.answer(http({"Backup": wire_backup()}))) as client:
+    with make_client(raw_server.respond(http({"Backup": wire_backup()}))) as client:
         client.restore_backup(BACKUP_ID)
     records = [str(vars(record)) for record in caplog.records if record.name == "cloudhsm_restore"]
     assert records

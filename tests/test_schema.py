@@ -1,4 +1,4 @@
-"""The JSON schema of `Backup`: open where AWS may add, and true of what the model takes and gives."""
+"""The JSON schema of `Backup`: open to additions of AWS, and equal to the model otherwise."""
 
 import inspect
 import json
@@ -27,7 +27,7 @@ formats = FormatChecker(formats=())
 
 @formats.checks("date-time")
 def is_date_time(value: object) -> bool:
-    """jsonschema itself checks no timestamps unless another package is there."""
+    """Check a timestamp, because jsonschema alone does not."""
     return not isinstance(value, str) or bool(RFC_3339.fullmatch(value))
 
 
@@ -44,15 +44,15 @@ values = st.recursive(
 added_by_aws = st.dictionaries(st.sampled_from(["Origin", "KeyCount", "Replicas"]), values)
 
 
-def test_the_published_schema_is_the_models() -> None:
-    """``docs/backup.schema.json`` is what ``docs/schema.py`` makes of the model now."""
+def test_the_published_schema_is_current() -> None:
+    """``docs/backup.schema.json`` is the output of ``docs/schema.py``."""
     Draft202012Validator.check_schema(PUBLISHED)
-    made = json.loads(runpy.run_path(str(DOCS / "schema.py"))["schema"]())
-    assert made == PUBLISHED, "make it again: python docs/schema.py docs/backup.schema.json"
+    current = json.loads(runpy.run_path(str(DOCS / "schema.py"))["schema"]())
+    assert current == PUBLISHED, "run: make schema"
 
 
-def test_there_is_one_schema_for_both_directions() -> None:
-    """What the model takes and what it gives have one shape, so that one published schema is enough."""
+def test_validation_and_serialization_have_one_schema() -> None:
+    """The schema for validation is the schema for serialization, so one is published."""
     assert Backup.model_json_schema(mode="validation") == Backup.model_json_schema(mode="serialization")
     for by_alias in (True, False):
         schema = Backup.model_json_schema(by_alias=by_alias)
@@ -62,8 +62,8 @@ def test_there_is_one_schema_for_both_directions() -> None:
 
 
 @given(raw_backups, added_by_aws)
-def test_what_the_model_takes_fits_the_schema(raw: dict[str, Any], added: dict[str, Any]) -> None:
-    """Whatever the model takes, also states and fields that nobody knows, validates as it comes out again."""
+def test_dumps_match_the_schema(raw: dict[str, Any], added: dict[str, Any]) -> None:
+    """The dump of every backup, with unknown states and fields too, is valid by the schema."""
     backup = Backup.model_validate(added | raw)
     for dumped in (
         backup.model_dump_json(by_alias=True),
@@ -77,7 +77,7 @@ def test_what_the_model_takes_fits_the_schema(raw: dict[str, Any], added: dict[s
 @pytest.mark.parametrize("mode", ["validation", "serialization"])
 @pytest.mark.parametrize(("name", "enum"), [("BackupState", BackupState), ("Mode", Mode)])
 def test_the_enums_are_open(name: str, enum: type[BackupState] | type[Mode], mode: Any) -> None:
-    """A value that AWS adds later fits the schema, which lists the known ones as examples."""
+    """An unknown value is valid by the schema, which lists the known ones as examples."""
     schema = Backup.model_json_schema(mode=mode)
     assert schema["$defs"][name]["examples"] == [member.value for member in enum]
     for value in (*enum, "ADDED-LATER"):
@@ -85,7 +85,7 @@ def test_the_enums_are_open(name: str, enum: type[BackupState] | type[Mode], mod
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "invalid",
     [
         {},
         {"BackupId": None},
@@ -99,12 +99,12 @@ def test_the_enums_are_open(name: str, enum: type[BackupState] | type[Mode], mod
     ],
     ids=json.dumps,
 )
-def test_what_the_model_refuses_does_not_fit(wrong: dict[str, Any]) -> None:
-    """The schema is not open in other things: what is wrong for the model is wrong for the schema."""
+def test_the_schema_rejects_what_the_model_rejects(invalid: dict[str, Any]) -> None:
+    """A document that is invalid for the model is invalid by the schema."""
     with pytest.raises(ValidationError):
-        Backup.model_validate(wrong)
+        Backup.model_validate(invalid)
     with pytest.raises(MisfitError):
-        check(wrong, PUBLISHED)
+        check(invalid, PUBLISHED)
 
 
 def test_everything_in_the_schema_is_described() -> None:
@@ -115,20 +115,20 @@ def test_everything_in_the_schema_is_described() -> None:
 
 
 def test_a_subclass_has_a_schema() -> None:
-    """A subclass, wherever it is defined, has the descriptions of our fields and its own."""
+    """A subclass has the descriptions of the inherited fields and of its fields, wherever it is defined."""
 
     class Owned(Backup, frozen=True):
-        owner: str = Field("nobody", description="Who pays.")
-        backup_arn: str | None = Field(None, description="Its own words.")
+        owner: str = Field("unknown", description="Who pays.")
+        backup_arn: str | None = Field(None, description="Another description.")
 
     properties = Owned.model_json_schema()["properties"]
     assert properties["BackupId"]["description"] == PUBLISHED["properties"]["BackupId"]["description"]
     assert properties["Owner"]["description"] == "Who pays."
-    assert properties["BackupArn"]["description"] == "Its own words."
+    assert properties["BackupArn"]["description"] == "Another description."
 
 
 def test_a_schema_without_sources(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An application that is shipped without sources has a schema, without descriptions of the fields."""
+    """Without the source files the schema has no descriptions of the fields."""
 
     def no_source(_: object) -> str:
         raise OSError

@@ -484,7 +484,7 @@ def test_a_service_that_always_rejects_the_exemption() -> None:
 
 @pytest.mark.parametrize("after", [[READY], [error(AccessDeniedError)], [error(ConnectError)]])
 def test_a_contradiction_at_the_deadline_stays_unknown(after: list[Outcome]) -> None:
-    """The exemption was rejected, so that READY is not certain, and there is no time to find out."""
+    """The exemption was rejected, so that READY is not certain, and there is no time to resolve it."""
     run = Run(
         READY,
         error(ThrottlingError),

@@ -1,4 +1,4 @@
-"""TLS: a handshake that fails has sent nothing; a connection that breaks later may have."""
+"""TLS: a failed handshake has sent nothing; a connection that fails later may have sent the request."""
 
 import socket
 import ssl
@@ -21,7 +21,7 @@ Serve = Callable[[socket.socket], None]
 
 @pytest.fixture
 def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trustme.CA:
-    """A certificate authority that boto3 trusts."""
+    """Create a certificate authority that boto3 trusts."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "ca.pem"))
@@ -30,13 +30,13 @@ def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trustme.CA:
 
 @pytest.fixture
 def listen() -> Iterator[Callable[[Serve], str]]:
-    """Serves the first connection with a function, and says where."""
+    """Serve the first connection with a function, and return the URL."""
     listener = socket.create_server(("127.0.0.1", 0))
     threads: list[threading.Thread] = []
 
     def listen(serve: Serve) -> str:
         def run() -> None:
-            with suppress(OSError):  # the client is told by its own failure
+            with suppress(OSError):  # The client fails, and the test checks how.
                 connection, _ = listener.accept()
                 with connection:
                     serve(connection)
@@ -46,7 +46,7 @@ def listen() -> Iterator[Callable[[Serve], str]]:
         return f"https://127.0.0.1:{listener.getsockname()[1]}"
 
     yield listen
-    with suppress(OSError):  # whoever still waits for a connection waits no more
+    with suppress(OSError):  # Wakes a thread that is still in accept().
         listener.shutdown(socket.SHUT_RDWR)
     for thread in threads:
         thread.join()
@@ -54,15 +54,17 @@ def listen() -> Iterator[Callable[[Serve], str]]:
 
 
 def context_of(authority: trustme.CA) -> ssl.SSLContext:
-    """A server's side of TLS with a certificate for 127.0.0.1."""
+    """Create the context of a server with a certificate for 127.0.0.1."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    certificate: Any = authority.issue_cert("127.0.0.1")  # trustme names types of an absent pyOpenSSL
+    certificate: Any = authority.issue_cert(
+        "127.0.0.1"
+    )  # trustme's annotations need pyOpenSSL, which is not installed.
     certificate.configure_cert(context)
     return context
 
 
-def failure(make_client: MakeClient, url: str) -> RestoreError:
-    """How a restore fails there."""
+def restore_error(make_client: MakeClient, url: str) -> RestoreError:
+    """Return the error of a restore at the URL."""
     with pytest.raises(RestoreError) as caught:
         make_client(url).restore_backup(BACKUP_ID)
     return caught.value
@@ -71,25 +73,25 @@ def failure(make_client: MakeClient, url: str) -> RestoreError:
 def test_an_untrusted_certificate(
     authority: trustme.CA, make_client: MakeClient, listen: Callable[[Serve], str]
 ) -> None:
-    """A certificate that nobody vouches for is a ConnectError without doubt."""
+    """An untrusted certificate is a ConnectError: nothing was sent."""
     context = context_of(trustme.CA())
-    error = failure(make_client, listen(lambda raw: context.wrap_socket(raw, server_side=True).close()))
+    error = restore_error(make_client, listen(lambda raw: context.wrap_socket(raw, server_side=True).close()))
     assert type(error) is ConnectError
     assert not error.outcome_unknown
     assert "CERTIFICATE_VERIFY_FAILED" in str(error)
 
 
-def test_a_server_that_speaks_no_tls(make_client: MakeClient, listen: Callable[[Serve], str]) -> None:
-    """HTTP where HTTPS was expected is a ConnectError without doubt."""
-    error = failure(make_client, listen(lambda raw: raw.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")))
+def test_a_server_without_tls(make_client: MakeClient, listen: Callable[[Serve], str]) -> None:
+    """A server that responds in plain HTTP is a ConnectError: nothing was sent."""
+    error = restore_error(make_client, listen(lambda raw: raw.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")))
     assert type(error) is ConnectError
     assert not error.outcome_unknown
 
 
-def test_tls_that_breaks_after_the_handshake(
+def test_a_malformed_record_after_the_handshake(
     authority: trustme.CA, make_client: MakeClient, listen: Callable[[Serve], str]
 ) -> None:
-    """A broken record in place of an answer is a lost connection, in doubt: the request was sent."""
+    """A malformed TLS record instead of a response is a lost connection, and ambiguous."""
     context = context_of(authority)
 
     def serve(raw: socket.socket) -> None:
@@ -99,15 +101,15 @@ def test_tls_that_breaks_after_the_handshake(
         with socket.socket(fileno=connection.detach()) as bare:
             bare.sendall(forged)
 
-    error = failure(make_client, listen(serve))
+    error = restore_error(make_client, listen(serve))
     assert type(error) is ConnectionLostError
     assert error.outcome_unknown
 
 
-def test_an_answer_lost_in_a_tunnel(
+def test_a_response_lost_in_a_tunnel_is_ambiguous(
     authority: trustme.CA, make_blocking_client: MakeClient, listen: Callable[[Serve], str]
 ) -> None:
-    """Through a proxy's tunnel, too, a request that was sent leaves a doubt; botocore blames the proxy."""
+    """A response lost in a tunnel is ambiguous, although botocore reports a ProxyConnectionError."""
     context = context_of(authority)
 
     def serve(raw: socket.socket) -> None:
@@ -123,8 +125,8 @@ def test_an_answer_lost_in_a_tunnel(
     assert caught.value.outcome_unknown
 
 
-@pytest.mark.parametrize("content", [None, "no certificate"])
-def test_a_certificate_bundle_that_cannot_be_used(
+@pytest.mark.parametrize("content", [None, "not a certificate"])
+def test_an_invalid_certificate_bundle(
     authority: trustme.CA,
     make_client: MakeClient,
     listen: Callable[[Serve], str],
@@ -132,12 +134,12 @@ def test_a_certificate_bundle_that_cannot_be_used(
     tmp_path: Path,
     content: str | None,
 ) -> None:
-    """A missing or broken AWS_CA_BUNDLE is a ConfigurationError: nothing was sent."""
+    """A missing or malformed AWS_CA_BUNDLE is a ConfigurationError: nothing was sent."""
     bundle = tmp_path / "bundle.pem"
     if content is not None:
         bundle.write_text(content)
     monkeypatch.setenv("AWS_CA_BUNDLE", str(bundle))
     context = context_of(authority)
-    error = failure(make_client, listen(lambda raw: context.wrap_socket(raw, server_side=True).close()))
+    error = restore_error(make_client, listen(lambda raw: context.wrap_socket(raw, server_side=True).close()))
     assert type(error) is ConfigurationError
     assert not error.outcome_unknown

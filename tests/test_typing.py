@@ -1,4 +1,4 @@
-"""What type checkers read is all there, and is true when it runs; they themselves run in `make types`."""
+"""The programs for type checkers use the whole public API. The type checkers run in `make types`."""
 
 import ast
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ APPLICATION = [
 
 
 def used() -> Iterator[str]:
-    """Every name and attribute that the application uses; an import alone is no use."""
+    """Yield every name and attribute that the application uses; an import alone does not count."""
     for tree in APPLICATION:
         for node in ast.walk(tree):
             if isinstance(node, ast.Name):
@@ -29,7 +29,7 @@ def used() -> Iterator[str]:
 
 
 def exported(module: str) -> list[str]:
-    """A module's ``__all__``, without importing it."""
+    """Return the ``__all__`` of a module without importing it."""
     for statement in ast.parse((PACKAGE / module).read_text(encoding="utf-8")).body:
         if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "__all__":
             names: list[str] = ast.literal_eval(statement.value)
@@ -38,7 +38,7 @@ def exported(module: str) -> list[str]:
 
 
 def members(module: str, name: str) -> set[str]:
-    """The public methods, properties and fields that a class defines."""
+    """Return the public methods, properties, and fields that a class defines."""
     for statement in ast.parse((PACKAGE / module).read_text(encoding="utf-8")).body:
         if isinstance(statement, ast.ClassDef) and statement.name == name:
             functions = {
@@ -57,7 +57,7 @@ def members(module: str, name: str) -> set[str]:
 
 @pytest.mark.parametrize("module", ["__init__.py", "aio.py", "testing/__init__.py"])
 def test_every_public_name_is_checked(module: str) -> None:
-    """Type checkers see every name of ``__all__`` used in `tests/typing`."""
+    """`tests/typing` uses every name of ``__all__``."""
     assert set(exported(module)) - set(used()) == set()
 
 
@@ -78,13 +78,13 @@ def test_every_public_name_is_checked(module: str) -> None:
     ],
 )
 def test_every_public_member_is_checked(module: str, name: str) -> None:
-    """Type checkers see every method, property and field used in `tests/typing`."""
+    """`tests/typing` uses every public method, property, and field."""
     missing = members(module, name) - set(used()) - {"model_post_init"}
     assert missing == set()
 
 
 def test_the_constructor_names_every_field() -> None:
-    """``Backup(...)`` to a type checker, and the helpers for tests, have exactly the model's fields."""
+    """The constructor of Backup and the helpers for tests have the fields of the model, and no other."""
     [backup] = [
         node
         for node in ast.walk(ast.parse((PACKAGE / "models.py").read_text(encoding="utf-8")))
@@ -97,8 +97,8 @@ def test_the_constructor_names_every_field() -> None:
     assert list(BackupFields.__annotations__) == list(Backup.model_fields)
 
 
-def test_the_constructor_takes_what_it_says() -> None:
-    """A state and a mode can be strings, tags any iterable; the fields then hold what their types say."""
+def test_the_constructor_accepts_its_annotations() -> None:
+    """A state and a mode can be strings, and tags any iterable; the fields have their annotated types."""
     tags = ({"Key": key, "Value": "x"} for key in "ab")
     backup = Backup(
         backup_id="backup-1", backup_state="READY", mode="NEW", tag_list=[*tags, Tag(key="c", value="x")]

@@ -1,6 +1,6 @@
-"""Builds the wheel and the sdist twice, in ``dist``, and fails unless both builds gave the very same bytes.
+"""Builds the wheel and the sdist twice, in ``dist``, and fails if the two builds differ in a byte.
 
-The second build has another folder, other file times, another umask, time zone and hash seed.
+The second build has another folder, other file times, and another umask, time zone, and hash seed.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ DIST = ROOT / "dist"
 
 
 def git(*arguments: str) -> str:
-    """What git says of this repository."""
+    """Return the output of a git command in this repository."""
     return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
@@ -34,7 +34,7 @@ def build(source: Path, into: Path, umask: int, **environment: str) -> dict[str,
 
 
 def main() -> None:
-    """Do it."""
+    """Build twice, print the hashes, and compare them."""
     os.environ.setdefault("SOURCE_DATE_EPOCH", git("log", "-1", "--format=%ct").strip())
     shutil.rmtree(DIST, ignore_errors=True)
     first = build(ROOT, DIST, 0o022, TZ="UTC", PYTHONHASHSEED="1")
@@ -48,8 +48,8 @@ def main() -> None:
     for name, digest in first.items():
         print(digest, name)
     if first != second or [Path(name).suffix for name in first] != [".whl", ".gz"]:
-        sys.exit(f"two builds that differ: {second}")
-    print("twice the same")
+        sys.exit(f"the builds differ: {second}")
+    print("both builds are identical")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Releases a version: ``make release VERSION=1.2.3``; with ``DRY_RUN=1`` everything but the tag and the push.
+"""Releases a version: ``make release VERSION=1.2.3``; ``DRY_RUN=1`` leaves out the tag and the push.
 
-What is wrong is said before anything is done. The push comes last; the tag that it takes along starts the
-workflow that publishes.
+Problems are printed before anything is changed. The push comes last; its tag starts the workflow that
+publishes.
 """
 
 import os
@@ -18,13 +18,13 @@ ROOT = Path(__file__).parent.parent
 
 
 def git(*arguments: str) -> str:
-    """What git says of this repository."""
+    """Return the output of a git command in this repository."""
     run = subprocess.run(["git", *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     return run.stdout.strip()
 
 
 def changes(version: str) -> tuple[str, str]:
-    """The date and the text of the version's section in the change log, both empty if it has none."""
+    """Return the date and the text of the version's section in CHANGELOG.md, both empty if it has none."""
     text = (ROOT / "CHANGELOG.md").read_text("utf-8")
     found = re.search(
         rf"^## {re.escape(version)} \(([^)\n]*)\)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL
@@ -33,7 +33,7 @@ def changes(version: str) -> tuple[str, str]:
 
 
 def is_past(day: str) -> bool:
-    """Whether a text is a date that has come."""
+    """Return whether a text is a date that is not in the future."""
     try:
         return date.fromisoformat(day) <= datetime.now(UTC).date()
     except ValueError:
@@ -41,47 +41,47 @@ def is_past(day: str) -> bool:
 
 
 def urls() -> dict[str, str]:
-    """Where PyPI's page of the project leads to."""
+    """Return the links of the project's page on PyPI."""
     settings: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     return dict(settings["project"].get("urls", {}))
 
 
 def problems(version: str) -> Iterator[str]:
-    """What stands against releasing this version."""
+    """Yield each reason why this version cannot be released."""
     if not re.fullmatch(r"\d+\.\d+\.\d+((a|b|rc)\d+)?", version):
-        yield f"{version!r} is no version"
+        yield f"{version!r} is not a valid version"
     if git("branch", "--show-current") != "main":
-        yield "this is not main"
+        yield "the branch is not main"
     if git("status", "--porcelain"):
-        yield "there are changes that are not committed"
+        yield "there are uncommitted changes"
     git("fetch", "--quiet", "origin")
-    theirs = git("for-each-ref", "--format=%(objectname)", "refs/remotes/origin/main")
-    if theirs and git("rev-list", f"HEAD..{theirs}"):
-        yield "origin/main has commits that are not here"
+    upstream = git("for-each-ref", "--format=%(objectname)", "refs/remotes/origin/main")
+    if upstream and git("rev-list", f"HEAD..{upstream}"):
+        yield "origin/main has commits that this branch lacks"
     if git("tag", "--list", f"v{version}"):
-        yield f"there is a tag v{version} already"
+        yield f"the tag v{version} exists"
     if f'__version__ = "{version}"\n' != (ROOT / "cloudhsm_restore/_version.py").read_text("utf-8"):
-        yield f"cloudhsm_restore/_version.py does not say {version}"
+        yield f"the version in cloudhsm_restore/_version.py is not {version}"
     day, text = changes(version)
     if not is_past(day):
         yield f"CHANGELOG.md has no section '## {version} (the date)'"
     elif not text:
-        yield f"the section of {version} in CHANGELOG.md says nothing"
+        yield f"the section of {version} in CHANGELOG.md is empty"
     if missing := {"Source", "Changelog", "Issues"} - urls().keys():
         yield f"pyproject.toml has no [project.urls] for {', '.join(sorted(missing))}"
 
 
 def run(*command: str) -> None:
-    """Run a command, and end here if it fails."""
+    """Run a command, and exit if it fails."""
     print("$", *command, flush=True)
     if code := subprocess.run(command, cwd=ROOT, check=False).returncode:
         sys.exit(f"not released: {command[0]} ended with {code}")
 
 
 def main(version: str, *, dry: bool) -> None:
-    """Do it."""
+    """Check, build, tag, and push."""
     if found := list(problems(version)):
-        sys.exit("not released:\n" + "\n".join(f"- {each}" for each in found))
+        sys.exit("not released:\n" + "\n".join(f"- {problem}" for problem in found))
     run("bash", ".ci/run")
     run(sys.executable, "tools/build.py")
     if git("status", "--porcelain"):

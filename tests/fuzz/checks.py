@@ -1,4 +1,4 @@
-"""What must hold for every error and every backup that leaves the library, whatever came in."""
+"""Checks that hold for every error and every backup, whatever the response was."""
 
 # pyright: basic
 
@@ -19,28 +19,28 @@ from botocore.validate import ParamValidator
 
 from cloudhsm_restore import ApiError, Backup, RestoreError, exceptions
 
-FAMILY: Final = frozenset(getattr(exceptions, name) for name in exceptions.__all__) - {RestoreError}
+PUBLIC_ERRORS: Final = frozenset(getattr(exceptions, name) for name in exceptions.__all__) - {RestoreError}
 
 
-def holds(condition: object, what: str) -> None:
-    """Raise unless the condition holds; unlike assert, also under ``python -O``."""
+def holds(condition: object, message: str) -> None:
+    """Raise AssertionError unless the condition holds; unlike assert, also with ``python -O``."""
     if not condition:
-        raise AssertionError(what)
+        raise AssertionError(message)
 
 
 @cache
 def service_model() -> ServiceModel:
-    """botocore's own."""
+    """Return botocore's service model."""
     return ServiceModel(Loader().load_service_model("cloudhsmv2", "service-2"), "cloudhsmv2")
 
 
 def fits(value: Any, shape: str) -> bool:
-    """Whether botocore's validator accepts the value for a shape of the service model."""
+    """Return whether botocore's validator accepts the value for a shape of the service model."""
     return not ParamValidator().validate(value, service_model().shape_for(shape)).has_errors()
 
 
 class _Lines(logging.Handler):
-    """Formats what the library logs, as any handler would."""
+    """Formats the records of the library, as any handler does."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
@@ -53,9 +53,9 @@ class _Lines(logging.Handler):
 
 @contextmanager
 def logged() -> Generator[list[str]]:
-    """The lines that the library logs meanwhile, at DEBUG."""
+    """Collect the lines that the library logs at DEBUG."""
     logger, lines = logging.getLogger("cloudhsm_restore"), _Lines()
-    before = logger.level, logger.propagate
+    level, propagate = logger.level, logger.propagate
     logger.addHandler(lines)
     logger.setLevel(logging.DEBUG)
     logger.propagate = False
@@ -63,22 +63,22 @@ def logged() -> Generator[list[str]]:
         yield lines.lines
     finally:
         logger.removeHandler(lines)
-        logger.setLevel(before[0])
-        logger.propagate = before[1]
+        logger.setLevel(level)
+        logger.propagate = propagate
 
 
 def check_line(line: str) -> None:
-    """One line, and one that can be written in UTF-8."""
+    """Check that a text is one line, and can be encoded in UTF-8."""
     holds(line.splitlines() == [line], f"not one line: {line!r}")
     line.encode()
 
 
 def check_error(error: RestoreError, secrets: Iterable[str] = ()) -> None:
-    """It is of the family, says one line, keeps secrets, and survives pickle and copy whole."""
-    holds(type(error) in FAMILY, f"{type(error)} is not one that users are told of")
+    """Check that an error is of a public class, has one line, shows no secret, and can be pickled and copied."""
+    holds(type(error) in PUBLIC_ERRORS, f"{type(error)} is not public")
     check_line(str(error))
     for flag in (error.outcome_unknown, error.retryable):
-        holds(isinstance(flag, bool), f"{flag!r} is no flag")
+        holds(isinstance(flag, bool), f"{flag!r} is not a bool")
     pickled = pickle.dumps(error)
     for again in (pickle.loads(pickled), copy.copy(error), copy.deepcopy(error)):
         holds(type(again) is type(error), "another class after pickle or copy")
@@ -86,37 +86,37 @@ def check_error(error: RestoreError, secrets: Iterable[str] = ()) -> None:
         holds(repr(vars(again)) == repr(vars(error)), "other attributes after pickle or copy")
     if isinstance(error, ApiError):
         for text in (error.code, error.message, error.request_id or "", error.operation_name):
-            holds(isinstance(text, str), f"{text!r} is no text")
-        holds(error.http_status_code is None or isinstance(error.http_status_code, int), "no status")
-    # A backup that an error carries is what the service said of it, as it is in a backup that is returned.
+            holds(isinstance(text, str), f"{text!r} is not a string")
+        holds(error.http_status_code is None or isinstance(error.http_status_code, int), "not a status")
+    # Secrets in a backup are not masked, because its fields are those of the response.
     without = copy.copy(error)
     without.backup = None
     shown = [str(error), repr(error), repr(vars(without)), pickle.dumps(without, 0).decode("latin-1")]
-    for link in _below(error):
-        shown += [str(link), repr(link), repr(vars(link) | {"backup": None})]
+    for cause in _causes(error):
+        shown += [str(cause), repr(cause), repr(vars(cause) | {"backup": None})]
     for secret in secrets:
         for text in shown:
             at = text.find(secret)
             holds(at < 0, f"{secret} is shown: {text[max(at - 150, 0) : at + 10]!r}")
 
 
-def _below(error: BaseException) -> Iterator[BaseException]:
-    waiting, seen = [error.__cause__, error.__context__], {id(error)}
-    while waiting:
-        link = waiting.pop()
-        if link is not None and id(link) not in seen:
-            seen.add(id(link))
-            yield link
-            waiting += [link.__cause__, link.__context__]
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    remaining, seen = [error.__cause__, error.__context__], {id(error)}
+    while remaining:
+        cause = remaining.pop()
+        if cause is not None and id(cause) not in seen:
+            seen.add(id(cause))
+            yield cause
+            remaining += [cause.__cause__, cause.__context__]
 
 
 def check_backup(backup: Backup) -> None:
-    """It is hashable, prints, pickles, and comes back equal from every way to write it down."""
+    """Check that a backup can be hashed, printed, and pickled, and that its dumps validate to an equal one."""
     hash(backup)
     repr(backup)
     holds(pickle.loads(pickle.dumps(backup)) == backup or _has_nan(backup), "another after pickle")
     holds(copy.deepcopy(backup) == backup or _has_nan(backup), "another after copy")
-    if _is_given_twice(backup):
+    if _has_a_field_twice(backup):
         return
     for dumped in (
         backup.model_dump(),
@@ -130,21 +130,21 @@ def check_backup(backup: Backup) -> None:
             Backup.model_validate_json(text).model_dump_json(by_alias=True) == text, f"another after {text}"
         )
     holds(dict(backup.tags) == {tag.key: tag.value for tag in backup.tag_list}, "other tags")
-    holds(backup.is_restorable == (backup.backup_state == "PENDING_DELETION"), "restorable or not")
-    for moment in (backup.create_timestamp, backup.copy_timestamp, backup.delete_timestamp):
-        holds(moment is None or moment.tzinfo is UTC, "a timestamp that is not in UTC")
+    holds(backup.is_restorable == (backup.backup_state == "PENDING_DELETION"), "is_restorable is wrong")
+    for timestamp in (backup.create_timestamp, backup.copy_timestamp, backup.delete_timestamp):
+        holds(timestamp is None or timestamp.tzinfo is UTC, "a timestamp that is not in UTC")
     left = backup.time_left(datetime(2026, 1, 1, tzinfo=UTC))
-    holds((left is None) == (backup.delete_timestamp is None), "time left without an end")
-    for word in (backup.backup_state, backup.mode):
-        holds(word is None or type(word)(str(word)) == word, "a state that is another when it is read again")
+    holds((left is None) == (backup.delete_timestamp is None), "time_left without delete_timestamp")
+    for value in (backup.backup_state, backup.mode):
+        holds(value is None or type(value)(str(value)) == value, "another value after str")
 
 
 _NAMES: Final = {field.alias for field in Backup.model_fields.values()} | set(Backup.model_fields)
 _NAMES_OF_A_TAG: Final = {"Key", "Value", "key", "value"}
 
 
-def _is_given_twice(backup: Backup) -> bool:
-    # A field by both of its names, BackupId and backup_id: pydantic takes one and keeps the other as extra.
+def _has_a_field_twice(backup: Backup) -> bool:
+    # If a field has both of its names, BackupId and backup_id, pydantic keeps one of them as extra.
     return bool(
         _NAMES & set(backup.model_extra or ())
         or any(_NAMES_OF_A_TAG & set(tag.model_extra or ()) for tag in backup.tag_list)
@@ -152,12 +152,12 @@ def _is_given_twice(backup: Backup) -> bool:
 
 
 def _is_unicode(backup: Backup) -> bool:
-    # JSON can hold half a character. Python and pydantic read it; pydantic does not write it.
+    # JSON can contain a lone surrogate. Python and pydantic parse it; pydantic does not write it.
     return "\\ud" not in json.dumps(backup.model_dump(), default=str)
 
 
 def _has_nan(value: Any) -> bool:
-    # NaN is not equal to itself, and JSON as Python reads it may hold it.
+    # NaN is not equal to itself, and Python's json parses it.
     if isinstance(value, Backup):
         return _has_nan(value.model_extra) or any(_has_nan(tag.model_extra) for tag in value.tag_list)
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Mutations that know what an input is made of, beside libFuzzer's own, which know nothing."""
+"""Mutations that keep the structure of an input, in addition to libFuzzer's, which do not."""
 
 # pyright: basic
 
@@ -7,10 +7,10 @@ import random
 from collections.abc import Callable
 from typing import Any, Final
 
-from .answers import BACKUP_ID, LETTERS, REQUEST, Script
+from .responses import BACKUP_ID, LETTERS, REQUEST, Script
 
 Plain = Callable[[bytes, int], bytes]
-"""libFuzzer's own mutation."""
+"""libFuzzer's mutation: the bytes, and the maximum size."""
 
 VALUES: Final[tuple[Any, ...]] = (
     None, True, False, 0, -1, 1, 51, 10**13, -(10**13), 1e400, 253402300800, -62135596801, 1534461854.64, 2**64,
@@ -39,12 +39,13 @@ HEADERS: Final = (
 )  # fmt: skip
 STATUSES: Final = (
     "200", "201", "204", "206", "299", "300", "301", "302", "304", "307", "400", "401", "403", "404", "408", "409",
-    "413", "429", "499", "500", "501", "502", "503", "504", "599", "600", "999", "101", "timeout", "refused",
+    "413", "429", "499", "500", "501", "502", "503", "504", "599", "600", "999", "101", "timeout",
+    "connection-refused",
 )  # fmt: skip
 
 
 def _mutated_json(value: Any, chance: random.Random) -> Any:
-    """The same JSON with one thing changed, somewhere."""
+    """Return the JSON with one change at a random place."""
     if isinstance(value, dict) and value and chance.random() < 0.85:
         key = chance.choice(list(value))
         draw = chance.random()
@@ -71,7 +72,7 @@ def _mutated_json(value: Any, chance: random.Random) -> Any:
 
 
 def mutated_content(content: bytes, chance: random.Random, plain: Plain) -> bytes:
-    """A body, mutated as JSON where it is JSON."""
+    """Return a body, mutated as JSON if it is JSON."""
     if chance.random() < 0.2:
         return plain(content, 4096)
     try:
@@ -115,57 +116,57 @@ def _mutated_message(message: bytes, chance: random.Random, plain: Plain, first:
 
 
 def script(data: bytes, chance: random.Random, plain: Plain, *, wire: bool = False) -> bytes:
-    """A script with another call, another answer, or one more or less."""
+    """Return a script with another call, another response, or one more or one less."""
     mutated = Script.read(data)
-    answers, draw = mutated.answers, chance.random()
+    responses, draw = mutated.responses, chance.random()
     if draw < 0.12:
         mutated.call, mutated.attempts = chance.randrange(len(LETTERS)), chance.choice((1, 2, 3))
-    elif draw < 0.2 and len(answers) < 6:
-        answers.insert(chance.randint(0, len(answers)), chance.choice(answers))
-    elif draw < 0.25 and len(answers) > 1:
-        del answers[chance.randrange(len(answers))]
+    elif draw < 0.2 and len(responses) < 6:
+        responses.insert(chance.randint(0, len(responses)), chance.choice(responses))
+    elif draw < 0.25 and len(responses) > 1:
+        del responses[chance.randrange(len(responses))]
     elif draw < 0.3:
-        chance.shuffle(answers)
+        chance.shuffle(responses)
     else:
-        at = chance.randrange(len(answers))
+        at = chance.randrange(len(responses))
         first, end = (b"HTTP/1.1 ", b"\r\n") if wire else (b"", b"\n")
-        answers[at] = _mutated_message(answers[at], chance, plain, first, end)
+        responses[at] = _mutated_message(responses[at], chance, plain, first, end)
     return mutated.write()
 
 
 def wire_script(data: bytes, chance: random.Random, plain: Plain) -> bytes:
-    """The same for answers as they are on the wire."""
+    """Return a mutated script whose responses are bytes on the wire."""
     return script(data, chance, plain, wire=True)
 
 
 def request(data: bytes, chance: random.Random, plain: Plain) -> bytes:
-    """A request with another target, header or body, or a second one behind it."""
-    how, sent = data[:1] or b"a", data[1:]
+    """Return a request with another target, header, or body, or with a second request after it."""
+    mode, sent = data[:1] or b"a", data[1:]
     draw = chance.random()
     if draw < 0.1:
-        # Closing takes a service of its own and so is slow; it comes seldom.
+        # Mode d is rare, because it creates a service of its own, which is slow.
         return chance.choice((b"a", b"a", b"b", b"c", b"d")) + sent
     if draw < 0.2:
-        return how + plain(sent, 4096)
+        return mode + plain(sent, 4096)
     if draw < 0.25:
-        return how + sent + sent[: chance.randint(0, len(sent))]
+        return mode + sent + sent[: chance.randint(0, len(sent))]
     if draw < 0.35:
         name = chance.choice(
             ("RestoreBackup", "DescribeBackups", "DeleteBackup", "ModifyBackupAttributes", "X")
         )
-        for other in (b"RestoreBackup", b"DescribeBackups", b"DeleteBackup", b"ModifyBackupAttributes"):
-            sent = sent.replace(b"." + other, b"." + name.encode(), 1)
-        return how + sent
-    return how + _mutated_message(sent, chance, plain, b"", b"\r\n")
+        for operation in (b"RestoreBackup", b"DescribeBackups", b"DeleteBackup", b"ModifyBackupAttributes"):
+            sent = sent.replace(b"." + operation, b"." + name.encode(), 1)
+        return mode + sent
+    return mode + _mutated_message(sent, chance, plain, b"", b"\r\n")
 
 
 def model(data: bytes, chance: random.Random, plain: Plain) -> bytes:
-    """Another JSON."""
+    """Return another JSON document."""
     return mutated_content(data, chance, plain)
 
 
 def arguments(data: bytes, chance: random.Random, plain: Plain) -> bytes:
-    """Another line."""
+    """Return arguments with one line changed."""
     lines = data.split(b"\n")
     at = chance.randrange(len(lines))
     if chance.random() < 0.3:
@@ -174,8 +175,8 @@ def arguments(data: bytes, chance: random.Random, plain: Plain) -> bytes:
             b"127.0.0.1", b":99999", b"us-east-1", b"..", b"-", b" ", b"\t", b"\x00", b"\xff", b"aws-global", b"arn:aws:",
             b"xn--", "é".encode(), b"\\", b"fips-us-east-1", b"[", b"]", b"cn-north-1", b"backup-a2b3c4d5e6f",
         )  # fmt: skip
-        where = chance.randint(0, len(lines[at]))
-        lines[at] = lines[at][:where] + chance.choice(pieces) + lines[at][where:]
+        column = chance.randint(0, len(lines[at]))
+        lines[at] = lines[at][:column] + chance.choice(pieces) + lines[at][column:]
     else:
         lines[at] = plain(lines[at], 200)
     return b"\n".join(lines)

@@ -1,4 +1,4 @@
-"""Requests: whatever is sent to a `LocalCloudHsm`, it lives, and says 200 only to what deserves it."""
+"""Requests: a `LocalCloudHsm` survives any bytes, and responds with 200 only to valid requests."""
 
 # pyright: basic
 
@@ -16,12 +16,12 @@ from cloudhsm_restore.testing import LocalCloudHsm
 
 from .checks import fits, holds, service_model
 
-PATIENCE: Final = 60
-"""Seconds until silence counts as a hang. An answer takes a millisecond."""
+TIMEOUT: Final = 60
+"""Seconds until silence counts as a hang. A response takes a millisecond."""
 ID: Final = b"backup-a2b3c4d5e6f"
 _OPERATIONS: Final = ("DescribeBackups", "DeleteBackup", "RestoreBackup", "ModifyBackupAttributes")
 _HOST: Final = b"Host: x\r\n"
-"""Stands for the service's own authority: its port is not known before it runs."""
+"""Stands for the service's authority in the corpus, because its port is not known before it listens."""
 _LINGER: Final = struct.pack("ii", 1, 0)
 
 
@@ -31,36 +31,33 @@ def _service() -> LocalCloudHsm:
 
 
 def request(data: bytes) -> None:
-    """Send the bytes after the first, which says how, and raise AssertionError where something is wrong.
+    """Send the bytes after the first, which is the mode, and raise AssertionError if a promise is violated.
 
-    The first character: ``a`` ends the stream and reads the answers; ``b`` sends byte by byte; ``c`` is gone
-    before the answer; ``d`` stays, sends no more, and the service is closed meanwhile.
+    Modes: ``a`` ends the stream and reads the responses; ``b`` sends byte by byte; ``c`` closes the connection
+    before the response; ``d`` keeps it open, sends no more, and the service is closed meanwhile.
     """
-    how, sent = data[:1] or b"a", data[1:]
+    first, sent = data[:1] or b"a", data[1:]
     service = _service()
     for backup_id in list(service.backups):
         service.remove_backup(backup_id)
     service.add_backup(backup_id=ID.decode(), backup_state=BackupState.PENDING_DELETION)
     since = len(service.requests)
-    way = "abcd"[ord(how) % 4 - 1]
-    if way == "d":
+    mode = "abcd"[ord(first) % 4 - 1]
+    if mode == "d":
         _close_meanwhile(sent)
         return
     with _connected(service) as connection:
-        received, was_reset = _converse(connection, _addressed(sent, service), way)
-    _let_it_end(service)
-    if way != "c":
-        answers = _answers(received)
-        good = [each for each in answers if each == 200]
-        done = [each for each in service.requests[since:] if each.done]
-        deserving = valid_requests(sent)
-        as_many = len(good) <= len(done) if was_reset else len(good) == len(done)
-        holds(as_many, f"{len(good)} times 200 for {len(done)} requests carried out")
-        holds(
-            len(done) <= len(deserving), f"{len(done)} carried out, and {len(deserving)} requests deserve it"
-        )
-    _ask_after(service)
-    _let_it_end(service)
+        received, was_reset = _converse(connection, _addressed(sent, service), mode)
+    _wait_until_idle(service)
+    if mode != "c":
+        successes = _statuses(received).count(200)
+        done = sum(request.done for request in service.requests[since:])
+        valid = len(valid_requests(sent))
+        matches = successes <= done if was_reset else successes == done
+        holds(matches, f"{successes} times 200 for {done} requests carried out")
+        holds(done <= valid, f"{done} requests carried out, and {valid} are valid")
+    _check_alive(service)
+    _wait_until_idle(service)
 
 
 def _authority(service: LocalCloudHsm) -> str:
@@ -73,49 +70,49 @@ def _addressed(sent: bytes, service: LocalCloudHsm) -> bytes:
 
 def _connected(service: LocalCloudHsm) -> socket.socket:
     port = int(service.endpoint_url.rpartition(":")[2])
-    connection = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)  # leaves no port waiting
+    connection = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)  # Leaves no port in TIME_WAIT.
     return connection
 
 
-def _let_it_end(service: LocalCloudHsm) -> None:
-    """Wait until the service has noticed that nobody is there, or the next input would find what it does."""
+def _wait_until_idle(service: LocalCloudHsm) -> None:
+    """Wait until the service has closed its connections, because a request in flight would affect the next input."""
     server: Any = service._server
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     while server.connections:
-        holds(time.monotonic() < end, "it does not notice that nobody is there")
+        holds(time.monotonic() < end, "the service does not close a connection")
         time.sleep(0.001)
 
 
-def _converse(connection: socket.socket, sent: bytes, way: str) -> tuple[bytes, bool]:
-    """What came back, and whether the connection was reset, which may take answers with it."""
+def _converse(connection: socket.socket, sent: bytes, mode: str) -> tuple[bytes, bool]:
+    """Return what was received, and whether the connection was reset, which may drop responses."""
     received, was_reset = b"", False
     try:
-        if way == "b":
+        if mode == "b":
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for index in range(min(len(sent), 64)):
                 connection.sendall(sent[index : index + 1])
             connection.sendall(sent[64:])
         else:
             connection.sendall(sent)
-        if way == "c":
+        if mode == "c":
             return b"", False
         connection.shutdown(socket.SHUT_WR)
     except (BrokenPipeError, ConnectionResetError, OSError) as error:
-        holds(not isinstance(error, TimeoutError), "it does not read")
+        holds(not isinstance(error, TimeoutError), "the service does not read")
         was_reset = True
     try:
         while chunk := connection.recv(65536):
             received += chunk
     except TimeoutError:
-        raise AssertionError("it hangs") from None
+        raise AssertionError("the service hangs") from None
     except OSError:
-        was_reset = True  # it had enough before the end, and the rest of the request was on its way
+        was_reset = True  # The service closed the connection while more of the request was in flight.
     return received, was_reset
 
 
-def _ask_after(service: LocalCloudHsm) -> None:
-    """It lives on: a plain request is answered."""
+def _check_alive(service: LocalCloudHsm) -> None:
+    """Check that the service responds to a plain request."""
     with _connected(service) as connection:
         content = b"{}"
         head = (
@@ -123,49 +120,49 @@ def _ask_after(service: LocalCloudHsm) -> None:
             "X-Amz-Target: BaldrApiService.DescribeBackups\r\nContent-Length: 2\r\n\r\n"
         )
         connection.sendall(head.encode() + content)
-        holds(connection.recv(65536).startswith(b"HTTP/1.1 200 "), "it is down")
+        holds(connection.recv(65536).startswith(b"HTTP/1.1 200 "), "the service is down")
 
 
 def _close_meanwhile(sent: bytes) -> None:
-    """A service of its own is closed while a connection stands open; no thread stays."""
-    before = set(threading.enumerate())
+    """Close a service while a connection is open, and check that no thread is left."""
+    threads = set(threading.enumerate())
     service = LocalCloudHsm()
     with _connected(service) as connection:
         connection.sendall(_addressed(sent, service)[:65536])
         began = time.monotonic()
         service.close()
-        holds(time.monotonic() - began < PATIENCE, "closing takes for ever")
-        holds(set(threading.enumerate()) <= before, "a thread stays behind")
+        holds(time.monotonic() - began < TIMEOUT, "close() hangs")
+        holds(set(threading.enumerate()) <= threads, "a thread is left")
 
 
-def _answers(received: bytes) -> list[int]:
-    """The statuses of the answers, which must be HTTP."""
+def _statuses(received: bytes) -> list[int]:
+    """Return the statuses of the responses, which must be HTTP."""
     statuses: list[int] = []
     while received:
         head, separator, rest = received.partition(b"\r\n\r\n")
         found = re.match(rb"HTTP/1\.1 (\d\d\d) [A-Za-z -]*\r\n", head + b"\r\n")
-        holds(found and separator, f"no HTTP: {received[:80]!r}")
+        holds(found and separator, f"not HTTP: {received[:80]!r}")
         assert found is not None
         status = int(found[1])
         length = re.search(rb"\r\nContent-Length: (\d+)", head)
         size = int(length[1]) if length else 0
-        holds(length or status == 100, "an answer without a length")
+        holds(length or status == 100, "a response without a length")
         if status != 100:
             content = json.loads(rest[:size])
-            holds(isinstance(content, dict), "no JSON object")
+            holds(isinstance(content, dict), "not a JSON object")
             holds((status == 200) != ("__type" in content), f"{status} with {content}")
             holds(status < 500 or status in {501, 505}, f"{status}: {content}")
-            if b"\r\nContent-Type: application/json\r\n" not in head:  # the control endpoint's own
+            if b"\r\nContent-Type: application/json\r\n" not in head:  # The control endpoint sends that.
                 statuses.append(status)
         received = rest[size:]
     return statuses
 
 
-# --- What deserves a 200, by a reading of its own ---
+# --- Valid requests, found without the code of the service ---
 
 
 def valid_requests(sent: bytes) -> list[tuple[str, dict[str, Any]]]:
-    """The requests in the stream, as far as they are HTTP, that botocore's service model allows."""
+    """Return the requests of the stream that are HTTP and valid by botocore's service model."""
     found: list[tuple[str, dict[str, Any]]] = []
     while True:
         sent = re.sub(rb"\A\r?\n", b"", sent)

@@ -1,14 +1,14 @@
-"""The targets by name: each takes any bytes, and raises only where something is wrong."""
+"""The targets by name: each accepts any bytes, and raises only if a promise is violated."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from .answers import answer, wire
 from .requests import request
+from .responses import response, wire
 from .values import arguments, model
 
 TARGETS: Final[Mapping[str, Callable[[bytes], None]]] = {
-    "answer": answer,
+    "response": response,
     "wire": wire,
     "request": request,
     "model": model,

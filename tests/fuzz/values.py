@@ -4,21 +4,21 @@
 
 import json
 from functools import cache
-from typing import Any, Final, cast
+from typing import Any
 
 import boto3
-from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 from pydantic import ValidationError
 
 from cloudhsm_restore import Backup, ParameterError, RestoreClient, RestoreError
 
-from .answers import KEY, TOKEN
+from ..raw_server import in_process
 from .checks import check_backup, check_error, holds
+from .responses import KEY, TOKEN
 
 
 def model(data: bytes) -> None:
-    """Any JSON is a `Backup` or a ``ValidationError``, whether pydantic reads it or Python."""
+    """Check that any JSON is a `Backup` or a ``ValidationError``, whether pydantic parses it or Python."""
     try:
         check_backup(Backup.model_validate_json(data))
     except ValidationError as error:
@@ -40,26 +40,18 @@ def _session() -> boto3.Session:
     return boto3.Session("AKIAEXAMPLE", KEY, TOKEN, region_name="us-east-1")
 
 
-_ANSWER: Final = b'{"Backup": {"BackupId": "backup-a2b3c4d5e6f"}, "Backups": []}'
-
-
-class _Body:
-    def stream(self, *_: object, **__: object) -> list[bytes]:
-        return [_ANSWER]
-
-
-def _answered(request: Any, **_: Any) -> Any:
-    return AWSResponse(request.url, 200, cast("Any", {}), _Body())
+def _respond(**_: object) -> Any:
+    return in_process(b'{"Backup": {"BackupId": "backup-a2b3c4d5e6f"}, "Backups": []}')
 
 
 def _password(url: str) -> str:
-    """What stands between the last colon before an @ and the @, in a URL that has such a thing."""
+    """Return the password of a URL: from the first colon of the user information to the last @."""
     authority = url.partition("//")[2].partition("/")[0]
     return authority.rpartition("@")[0].partition(":")[2]
 
 
 def arguments(data: bytes) -> None:
-    """Any endpoint, region, ID and filter: a client and its answer, or a `RestoreError`. Nothing is sent.
+    """Check that any endpoint, region, ID, and filter give a result or a `RestoreError`. Nothing is sent.
 
     The input is lines: the endpoint, the region, the backup ID, and filters. An empty one is left out.
     """
@@ -78,8 +70,8 @@ def arguments(data: bytes) -> None:
     except RestoreError as error:
         check_error(error, secrets)
         return
-    # The connection below is never made: this handler answers.
-    client._client.meta.events.register("before-send.cloudhsm-v2", _answered)
+    # The handler returns the response, so boto3 does not connect.
+    client._client.meta.events.register("before-send.cloudhsm-v2", _respond)
     with client:
         for call in (client.restore_backup, client.get_backup):
             try:

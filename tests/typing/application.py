@@ -1,4 +1,4 @@
-"""An application, as its authors write it. Never run: type checkers read it."""
+"""An application as its authors write it. Type checkers read it; it is never run."""
 
 import asyncio
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -42,7 +42,7 @@ version: str = __version__
 assert_type(cloudhsm_restore.Backup(backup_id="backup-a2b3c4d5e6f"), Backup)
 
 
-# --- Making a client ---
+# --- Creating a client ---
 
 assert_type(RestoreClient(), RestoreClient)
 RestoreClient(None)
@@ -99,11 +99,11 @@ def restore_many(client: RestoreClient, backup_ids: Iterable[str]) -> dict[str, 
 
 
 RestoreResult("backup-a2b3c4d5e6f", Backup(backup_id="backup-a2b3c4d5e6f"))
-RestoreResult("backup-a2b3c4d5e6f", error=ParameterError("no such ID"))
+RestoreResult("backup-a2b3c4d5e6f", error=ParameterError("invalid ID"))
 RestoreResult(backup_id="backup-a2b3c4d5e6f", backup=None, error=None)
 
 
-def tell_apart(result: RestoreResult) -> str:
+def describe(result: RestoreResult) -> str:
     match result:
         case RestoreResult(backup_id, Backup() as backup):
             assert_type(backup, Backup)
@@ -122,7 +122,7 @@ async def restore_elsewhere(client: RestoreClient) -> None:
 as_a_callback: Callable[[str], Backup] = RestoreClient().restore_backup
 
 
-# --- What a backup is ---
+# --- The attributes of a backup ---
 
 
 def attributes(backup: Backup) -> None:
@@ -176,7 +176,7 @@ def narrowing() -> float:
     return left.total_seconds()
 
 
-# --- Making a backup, as the constructor takes it: what comes out has the field's type ---
+# --- Creating a backup: the constructor accepts more types than a field has ---
 
 backup = Backup(
     backup_id="backup-a2b3c4d5e6f",
@@ -201,21 +201,21 @@ Backup(backup_id="backup-a2b3c4d5e6f", backup_state=BackupState.READY, mode=Mode
 assert_type(Backup.model_validate({"BackupId": "backup-a2b3c4d5e6f"}), Backup)
 
 
-class OurBackup(Backup, frozen=True):
-    """A subclass has the fields and one of its own."""
+class OwnedBackup(Backup, frozen=True):
+    """A subclass with the inherited fields and a new one."""
 
-    owner: str = "nobody"
+    owner: str = "unknown"
 
     @property
     def label(self) -> str:
         return f"{self.backup_id} of {self.owner}"
 
 
-ours = OurBackup.model_validate({"BackupId": "backup-a2b3c4d5e6f", "owner": "payments"})
-assert_type(ours, OurBackup)
-assert_type(ours.backup_state, BackupState | None)
-labelled = OurBackup(backup_id="backup-a2b3c4d5e6f", owner="pay")  # error by ty: takes the __init__ of Backup
-assert_type(labelled.label, str)
+owned = OwnedBackup.model_validate({"BackupId": "backup-a2b3c4d5e6f", "owner": "payments"})
+assert_type(owned, OwnedBackup)
+assert_type(owned.backup_state, BackupState | None)
+labeled = OwnedBackup(backup_id="backup-a2b3c4d5e6f", owner="pay")  # error by ty: uses the __init__ of Backup
+assert_type(labeled.label, str)
 
 
 # --- States: the enum is open ---
@@ -223,15 +223,15 @@ assert_type(labelled.label, str)
 as_a_string: str = BackupState.READY.value
 assert_type(BackupState("ARCHIVED"), BackupState)
 assert_type(BackupState.READY.is_known, bool)
-assert_type([state for state in BackupState], list[BackupState])  # noqa: C416  (the type of one is the point)
+assert_type([state for state in BackupState], list[BackupState])  # noqa: C416  (it checks the type of an element)
 assert_type(Mode("FIPS"), Mode)
-it_is_a_string: str = BackupState.READY
+is_a_string: str = BackupState.READY
 READY: Literal[BackupState.READY] = BackupState.READY
 
 
 def known_states(state: BackupState) -> str:
-    """All members are dealt with. A checker takes that to be all; a state that AWS adds later comes to the
-    `case _`, and `assert_never` would raise there. So the guard comes first."""
+    """Return a text for every member. A checker takes them for all values, but a state that AWS adds later
+    matches `case _`, where `assert_never` raises. So the check for unknown states comes first."""
     if not state.is_known:
         return f"a state that this version does not know: {state}"
     match state:
@@ -240,7 +240,7 @@ def known_states(state: BackupState) -> str:
         case BackupState.READY | BackupState.PENDING_DELETION:
             return "fine"
         case BackupState.DELETED:
-            return "lost"
+            return "permanently deleted"
         case _:
             assert_never(state)
 
@@ -264,10 +264,10 @@ def any_state(state: BackupState | None) -> bool:
             return state.is_known
 
 
-# --- Failures ---
+# --- Exceptions ---
 
 
-def careful(client: RestoreClient) -> Backup | None:
+def handle_every_error(client: RestoreClient) -> Backup | None:
     try:
         return client.ensure_restored("backup-a2b3c4d5e6f")
     except NotRestorableError as error:
@@ -307,13 +307,13 @@ def careful(client: RestoreClient) -> Backup | None:
     return None
 
 
-def old_habits(client: RestoreClient) -> None:
+def builtin_exceptions(client: RestoreClient) -> None:
     with suppress(ValueError, ConnectionError, TimeoutError):
         client.restore_backup("backup-a2b3c4d5e6f")
 
 
-is_a_value_error: ValueError = ParameterError("no such ID")
-is_a_connection_error: list[ConnectionError] = [ConnectError("refused"), ConnectionLostError("lost")]
+is_a_value_error: ValueError = ParameterError("invalid ID")
+is_a_connection_error: list[ConnectionError] = [ConnectError("no route"), ConnectionLostError("lost")]
 is_a_timeout: list[TimeoutError] = [ResponseTimeoutError("late"), WaitTimeoutError("too late")]
 is_a_restore_error: list[RestoreError] = [*[ParameterError("")], ConfigurationError(""), TransportError("")]
 is_an_api_error: list[type[ApiError]] = [AccessDeniedError, ThrottlingError, TagError, ServiceError]
@@ -337,7 +337,7 @@ def unpack(results: Iterable[RestoreResult]) -> list[str]:
                 assert_type(code, str)
                 return code
             case _:
-                return "perhaps" if error.outcome_unknown else "no"
+                return "unknown" if error.outcome_unknown else "not restored"
 
     return [explain(result.error) for result in results if result.error]
 
@@ -346,7 +346,7 @@ def unpack(results: Iterable[RestoreResult]) -> list[str]:
 
 
 class AuditedClient(RestoreClient):
-    """A client of one's own."""
+    """A subclass of the client."""
 
     @override
     def restore_backup(self, backup_id: str) -> Backup:
@@ -364,7 +364,7 @@ with AuditedClient(region_name="eu-central-1") as audited:
 
 
 class PolicyError(RestoreError):
-    """An error of one's own in the family."""
+    """An application's subclass of RestoreError."""
 
 
 assert_type(PolicyError("not on Sundays", backup_id="backup-a2b3c4d5e6f").backup_id, str | None)

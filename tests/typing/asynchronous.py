@@ -1,4 +1,4 @@
-"""The same application in an event loop. Never run: type checkers read it."""
+"""The same application in an event loop. Type checkers read it; it is never run."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
@@ -32,7 +32,7 @@ async def pending(client: AsyncRestoreClient) -> AsyncIterator[Backup]:
     async for backup in backups:
         assert_type(backup, Backup)
         yield backup
-    assert_type([each.backup_state async for each in client.describe_backups()], list[BackupState | None])
+    assert_type([found.backup_state async for found in client.describe_backups()], list[BackupState | None])
 
 
 async def restore_many(client: AsyncRestoreClient, backup_ids: Iterable[str]) -> list[RestoreError]:
@@ -66,7 +66,7 @@ async def restore_two(client: AsyncRestoreClient) -> None:
 
 
 class AuditedClient(AsyncRestoreClient):
-    """A client of one's own."""
+    """A subclass of the client."""
 
     @override
     async def restore_backup(self, backup_id: str) -> Backup:

@@ -1,4 +1,4 @@
-"""The unit tests of an application. Never run: type checkers read it."""
+"""The unit tests of an application. Type checkers read them; they are never run."""
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -63,7 +63,7 @@ def test_reports_requests() -> None:
     LocalCloudHsm(on_request=received.append).close()
 
 
-def test_survives_a_lost_answer() -> None:
+def test_survives_a_lost_response() -> None:
     with LocalCloudHsm(port=0, region_name="eu-central-1") as service:
         assert_type(service, LocalCloudHsm)
         backup = service.add_backup(backup_state="PENDING_DELETION", tag_list=[Tag(key="team", value="pay")])

@@ -1,6 +1,6 @@
-"""Code that uses boto3 beside this library. Never run: type checkers read it."""
+"""Code that uses boto3 and this library. Type checkers read it; it is never run."""
 
-# boto3-stubs have an overload for every service, and the types of a service are there only if installed.
+# boto3-stubs has an overload for every service, and the types of a service only if they are installed.
 # pyright: reportUnknownMemberType=false
 
 from typing import assert_type
@@ -26,11 +26,11 @@ AsyncRestoreClient(session=boto3.Session(), config=Config(max_pool_connections=3
 AsyncRestoreClient(config=Config(read_timeout=5))
 
 
-def take(client: CloudHSMV2Client) -> Backup:
+def restore(client: CloudHSMV2Client) -> Backup:
     return RestoreClient(client).restore_backup("backup-a2b3c4d5e6f")
 
 
-async def take_asynchronously(client: CloudHSMV2Client) -> Backup:
+async def restore_asynchronously(client: CloudHSMV2Client) -> Backup:
     return await AsyncRestoreClient(client).restore_backup("backup-a2b3c4d5e6f")
 
 
@@ -38,7 +38,7 @@ def from_a_response(client: CloudHSMV2Client) -> Backup:
     return Backup.model_validate(client.restore_backup(BackupId="backup-a2b3c4d5e6f")["Backup"])
 
 
-def old_habits(client: RestoreClient) -> str:
+def client_errors(client: RestoreClient) -> str:
     try:
         return client.restore_backup("backup-a2b3c4d5e6f").backup_id
     except ClientError as error:

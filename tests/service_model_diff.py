@@ -1,7 +1,7 @@
-"""`python -m tests.model [FILE]`: what to change here when AWS has changed the service model.
+"""`python -m tests.service_model_diff [FILE]`: what to change here after AWS has changed the service model.
 
-FILE is a service-2.json; without it, the one of the installed botocore is read. `tests/test_contract.py` fails
-as soon as this prints anything.
+FILE is a service-2.json; without it, that of the installed botocore is read. `tests/test_contract.py` fails
+if this prints a difference.
 """
 
 import gzip
@@ -20,8 +20,7 @@ from botocore.loaders import Loader
 from cloudhsm_restore import ApiError, Backup, BackupState, Mode, RestoreClient, Tag
 
 SINCE: Final = (1, 35, 16)
-"""The first botocore whose service model has all that is here. What an older one lacks is no mistake; whoever adds what
-a newer one brought raises this to it."""
+"""The first botocore whose service model has everything that this library has. Raise it with an addition."""
 PYTHON: Final = {
     "string": "str", "boolean": "bool", "timestamp": "datetime", "integer": "int", "long": "int", "list": "tuple",
 }  # fmt: skip
@@ -30,23 +29,23 @@ INPUT: Final = {
     "ModifyBackupAttributes": {"BackupId", "NeverExpires"},
     "DescribeBackups": {"NextToken", "MaxResults", "Filters", "Shared", "SortAscending"},
 }
-"""What we send, or know of and leave out."""
+"""The parameters that the library sends, or deliberately does not send."""
 OUTPUT: Final = {
     "RestoreBackup": {"Backup"},
     "ModifyBackupAttributes": {"Backup"},
     "DescribeBackups": {"Backups", "NextToken"},
 }
-OTHERS: Final = {"CopyBackupToRegion", "DeleteBackup"}
-"""Operations on backups that we do not call."""
+UNUSED: Final = {"CopyBackupToRegion", "DeleteBackup"}
+"""Operations on backups that the library does not call."""
 
 
 def is_followed() -> bool:
-    """Whether the installed botocore has all that is here."""
+    """Return whether the installed botocore has everything that this library has."""
     return tuple(int(part) for part in botocore.__version__.split(".")[:3]) >= SINCE
 
 
 def load(path: Path | None = None) -> dict[str, Any]:
-    """A service model; botocore's without a path."""
+    """Return the service model of a file, or botocore's without one."""
     if path is None:
         return dict(Loader().load_service_model("cloudhsmv2", "service-2"))
     raw = path.read_bytes()
@@ -55,17 +54,17 @@ def load(path: Path | None = None) -> dict[str, Any]:
 
 
 def changes(model: Mapping[str, Any]) -> Iterator[str]:
-    """One line for each thing that stands in the service model and not here, or the other way round."""
+    """Yield one line for each difference between the service model and this library."""
     shapes: Mapping[str, Any] = model["shapes"]
     for name, cls in (("Backup", Backup), ("Tag", Tag)):
         yield from _members(name, cls, shapes)
     for name, enum in (("BackupState", BackupState), ("ClusterMode", Mode)):
         for value in sorted(set(shapes[name]["enum"]) ^ set(enum)):
             if value in set(enum):
-                yield f"models.py, {enum.__name__}: {value} is gone from the service model. Keep it; old answers may hold it."
+                yield f"models.py, {enum.__name__}: {value} is no longer in the service model. Keep it, because stored responses may have it."
             else:
                 also = (
-                    ", and say in _state_machine.py, _NEXT_ACTION, what it means for a restore"
+                    ", and add its next action to _NEXT_ACTION in _state_machine.py"
                     if enum is BackupState
                     else ""
                 )
@@ -73,12 +72,12 @@ def changes(model: Mapping[str, Any]) -> Iterator[str]:
     for name, known in INPUT.items():
         operation = model["operations"].get(name)
         if operation is None:
-            yield f"client.py and aio.py: the operation {name} is gone."
+            yield f"client.py and aio.py: the operation {name} is no longer in the service model."
             continue
         yield from _operation(name, known, operation, shapes)
     for name in sorted(model["operations"]):
-        if "Backup" in name and name not in INPUT and name not in OTHERS:
-            yield f"{name} is a new operation on backups. Does a restore need it? If not, add it to OTHERS in tests/model.py."
+        if "Backup" in name and name not in INPUT and name not in UNUSED:
+            yield f"{name} is a new operation on backups. Does a restore need it? If not, add it to UNUSED in tests/service_model_diff.py."
 
 
 def _members(name: str, cls: type[Backup] | type[Tag], shapes: Mapping[str, Any]) -> Iterator[str]:
@@ -87,11 +86,11 @@ def _members(name: str, cls: type[Backup] | type[Tag], shapes: Mapping[str, Any]
     for member in sorted(members.keys() - fields.keys()):
         kind = shapes[members[member]["shape"]]["type"]
         python = PYTHON.get(kind, f"object  # {kind}: decide")
-        said = re.sub(r"<[^>]+>|\s+", " ", members[member].get("documentation", "")).strip()
+        documentation = re.sub(r"<[^>]+>|\s+", " ", members[member].get("documentation", "")).strip()
         optional = "" if member in required else " | None = None"
-        yield f'models.py, {cls.__name__}: add {xform_name(member)}: {python}{optional}, in its constructor too. AWS says: "{said}"'
+        yield f'models.py, {cls.__name__}: add {xform_name(member)}: {python}{optional}, in its constructor too. Documentation: "{documentation}"'
     for member in sorted(fields.keys() - members.keys()):
-        yield f"models.py, {cls.__name__}: {member} is gone from the service model. Keep it until the next major version."
+        yield f"models.py, {cls.__name__}: {member} is no longer in the service model. Keep it until the next major version."
     for member in sorted(fields.keys() & members.keys()):
         if fields[member].is_required() != (member in required):
             yield f"models.py, {cls.__name__}: {member} is {'now' if member in required else 'no longer'} required."
@@ -103,10 +102,10 @@ def _operation(
     for side, expected in (("input", known), ("output", OUTPUT[name])):
         members = set(shapes[operation[side]["shape"]]["members"])
         for member in sorted(members - expected):
-            verb = "takes" if side == "input" else "answers with"
-            yield f"client.py and aio.py: {name} {verb} {member} now. Use it, or add it to {side.upper()} in tests/model.py."
+            verb = "accepts" if side == "input" else "returns"
+            yield f"client.py and aio.py: {name} {verb} {member} now. Use it, or add it to {side.upper()} in tests/service_model_diff.py."
         for member in sorted(expected - members):
-            yield f"client.py and aio.py: {name} has no {member} in its {side} any more."
+            yield f"client.py and aio.py: {name} no longer has {member} in its {side}."
     codes = {code for cls in ApiError.__subclasses__() for code in cls.codes}
     for error in operation.get("errors", ()):
         code = error["shape"]
@@ -125,9 +124,9 @@ def _operation(
 
 
 def main(arguments: list[str]) -> int:
-    """Print what to change; status 1 if there is anything."""
+    """Print the differences, and return status 1 if there is one."""
     found = list(changes(load(Path(arguments[0]) if arguments else None)))
-    print("\n".join(found) or "Nothing is to be changed.")
+    print("\n".join(found) or "No differences.")
     return bool(found)
 
 

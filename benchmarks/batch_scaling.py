@@ -1,9 +1,9 @@
-"""How restore_backups grows: memory, and time per backup, from 100 to 10,000 pending backups.
+"""Memory and time per backup of restore_backups, from 100 to 10,000 pending backups.
 
-    python -m benchmarks.many [rounds]
+    python -m benchmarks.batch_scaling [rounds]
 
-The service is in this process and the client in one of its own, so that the memory is the client's. Times are
-the median of the rounds and are shown as ratios to the time per backup of the smallest number.
+The service is in this process and the client in another, so that the memory is the client's. A time is the
+median of the rounds, divided by the time per backup of the smallest batch.
 """
 
 import statistics
@@ -14,13 +14,13 @@ from pathlib import Path
 from cloudhsm_restore.testing import LocalCloudHsm
 
 
-def measured(number: int) -> tuple[float, float]:
-    """MiB by which the process grew, and seconds per backup."""
+def measure(number: int) -> tuple[float, float]:
+    """Return the growth of the process in MiB, and the seconds per backup."""
     with LocalCloudHsm() as service:
         for _ in range(number):
             service.add_backup(backup_state="PENDING_DELETION")
         done = subprocess.run(
-            [sys.executable, "-m", "tests.many"],
+            [sys.executable, "-m", "tests.restore_all"],
             env=service.environ,
             cwd=Path(__file__).parent.parent,
             capture_output=True,
@@ -41,7 +41,7 @@ def main() -> None:
     print("| --- | --- | --- |")
     first = 0.0
     for number in (100, 1_000, 10_000):
-        runs = [measured(number) for _ in range(rounds)]
+        runs = [measure(number) for _ in range(rounds)]
         mib = max(mib for mib, _ in runs)
         seconds = statistics.median(seconds for _, seconds in runs)
         first = first or seconds

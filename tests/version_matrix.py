@@ -1,6 +1,6 @@
-"""`make versions`: the whole suite with the oldest versions that are supported, the newest, and some between.
+"""`make versions`: the whole suite with the oldest supported versions, the newest, and some between.
 
-Each combination gets an environment of its own in ``.venv-versions``. What came of it is written into
+Each combination gets an environment of its own in ``.venv-versions``. The results are written into
 docs/reference/versions.md. A Python that this machine does not have is left out.
 """
 
@@ -29,8 +29,8 @@ COMBINATIONS = (
 SHOWN = ("boto3", "botocore", "urllib3", "pydantic")
 
 
-def tried(number: int, interpreter: str, wanted: dict[str, str]) -> str:
-    """The row of the table for one combination."""
+def row(number: int, interpreter: str, wanted: dict[str, str]) -> str:
+    """Run the suite with one combination, and return its row of the table."""
     folder = ROOT / f".venv-versions/{number}"
     subprocess.run([interpreter, "-m", "venv", "--clear", folder], check=True)
     python = str(folder / "bin/python")
@@ -44,7 +44,7 @@ def tried(number: int, interpreter: str, wanted: dict[str, str]) -> str:
         [python, "-m", "pip", "list", "--format=freeze"], check=True, capture_output=True, text=True
     ).stdout
     version = subprocess.run([python, "-V"], check=True, capture_output=True, text=True).stdout.split()[1]
-    have = dict(re.findall(r"^([\w-]+)==(\S+)$", listed, re.MULTILINE))
+    installed = dict(re.findall(r"^([\w-]+)==(\S+)$", listed, re.MULTILINE))
     run = subprocess.run(
         [python, "-m", "pytest", "-q", "-n", "2"],
         capture_output=True,
@@ -53,15 +53,15 @@ def tried(number: int, interpreter: str, wanted: dict[str, str]) -> str:
         cwd=ROOT,
     )
     last = run.stdout.strip().splitlines()[-1]
-    counts = ", ".join(re.findall(r"\d+ (?:passed|failed|errors?)", last)) or "no test was run"
+    counts = ", ".join(re.findall(r"\d+ (?:passed|failed|errors?)", last)) or "no tests"
     if run.returncode:
         print(run.stdout[-3000:])
     verdict = "pass" if run.returncode == 0 else f"**fail**: {counts}"
-    return " | ".join([version, *(have.get(name, "-") for name in SHOWN), verdict])
+    return " | ".join([version, *(installed.get(name, "-") for name in SHOWN), verdict])
 
 
 def main() -> int:
-    """Try them all, and write the table."""
+    """Run the suite with each combination, and write the table."""
     rows = [f"| Python | {' | '.join(SHOWN)} | the suite |", f"|{' --- |' * (len(SHOWN) + 2)}"]
     for number, combination in enumerate(COMBINATIONS):
         wanted = dict(combination)
@@ -70,7 +70,7 @@ def main() -> int:
             interpreter
             and not subprocess.run([interpreter, "-V"], capture_output=True, check=False).returncode
         ):
-            rows.append(f"| {tried(number, interpreter, wanted)} |")
+            rows.append(f"| {row(number, interpreter, wanted)} |")
             print(rows[-1], flush=True)
     text = PAGE.read_text(encoding="utf-8")
     before, rest = text.split("<!-- tried -->\n")

@@ -1,6 +1,6 @@
-"""Restores all pending backups and tells how: a process of its own, for tests that measure or kill it.
+"""Restores all pending backups: a program for tests and benchmarks that measure its process or kill it.
 
-Prints a line for each result as it comes, and at the end what it took.
+It prints a line for each result, and at the end the growth of its memory and the time that it took.
 """
 
 import resource
@@ -13,16 +13,16 @@ from cloudhsm_restore import RestoreClient
 
 
 def peak_mib() -> float:
-    """The most memory that this process has had so far, in MiB."""
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most / 1024 / (1024 if sys.platform == "darwin" else 1)
+    """Return the peak memory of this process, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1024 / (1024 if sys.platform == "darwin" else 1)
 
 
 def main() -> None:
-    """Restore what is pending, from a generator, at the endpoint of the environment."""
+    """Restore all pending backups at the endpoint of the environment, from a generator of IDs."""
     with RestoreClient(config=Config(proxies={})) as client:
         ids = [backup.backup_id for backup in client.describe_backups(states=["PENDING_DELETION"])]
-        client.get_backup(ids[0])  # connections and code are warm from here on
+        client.get_backup(ids[0])  # Opens a connection and imports what a call needs.
         before, began = peak_mib(), time.perf_counter()
         for result in client.restore_backups(backup_id for backup_id in ids):
             print(result.backup_id, "restored" if result.ok else result.error, flush=True)

@@ -1,4 +1,4 @@
-"""restore_backups as a process: killed and started again, and within bounds."""
+"""restore_backups in a process: it can be killed and started again, and its memory is bounded."""
 
 import os
 import signal
@@ -13,10 +13,10 @@ from cloudhsm_restore.testing import LocalCloudHsm
 
 
 def start(service: LocalCloudHsm, home: Path) -> "subprocess.Popen[str]":
-    """A process that restores all that is pending."""
+    """Start a process that restores all pending backups."""
     environment = {"PATH": os.environ["PATH"], "HOME": str(home), **service.environ}
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.many"],
+        [sys.executable, "-m", "tests.restore_all"],
         env=environment,
         cwd=Path(__file__).parent.parent,
         stdout=subprocess.PIPE,
@@ -24,39 +24,39 @@ def start(service: LocalCloudHsm, home: Path) -> "subprocess.Popen[str]":
     )
 
 
-def told(lines: list[str]) -> list[str]:
-    """The IDs that the process has told are restored; a line that was cut short tells nothing."""
+def restored_ids(lines: list[str]) -> list[str]:
+    """Return the IDs that the process reported as restored; a truncated line reports nothing."""
     return [line.split()[0] for line in lines if line.endswith(" restored\n")]
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX")
-def test_killed_and_started_again(service: LocalCloudHsm, tmp_path: Path) -> None:
-    """Killed in the middle of 2,000 and started again: all are restored, and none is reported twice."""
+def test_a_killed_process_can_be_started_again(service: LocalCloudHsm, tmp_path: Path) -> None:
+    """After a kill within 2,000 restores another process restores the rest, and none is reported twice."""
     ids = {service.add_backup(backup_state=BackupState.PENDING_DELETION).backup_id for _ in range(2_000)}
     with start(service, tmp_path) as first:
         assert first.stdout is not None
         lines = [first.stdout.readline() for _ in range(700)]
         first.send_signal(signal.SIGKILL)
         lines += first.stdout.readlines()
-    before = told(lines)
+    before = restored_ids(lines)
     assert first.returncode == -signal.SIGKILL
     assert 700 <= len(before) < 2_000
     with start(service, tmp_path) as second:
         assert second.stdout is not None
-        after = told(second.stdout.readlines())
+        after = restored_ids(second.stdout.readlines())
     assert second.returncode == 0
     assert {backup.backup_state for backup in service.backups.values()} == {BackupState.READY}
     assert len(before) + len(after) == len({*before, *after})
-    untold = ids - {*before, *after}
-    assert len(untold) <= 16  # finished or in flight, and not yet printed: two for each worker
+    unreported = ids - {*before, *after}
+    assert len(unreported) <= 16  # Two for each worker: one result to print, and one restore in flight.
 
 
-def test_memory_does_not_grow(service: LocalCloudHsm, tmp_path: Path) -> None:
+def test_memory_is_bounded(service: LocalCloudHsm, tmp_path: Path) -> None:
     """The memory of a process that restores 1,000 backups grows by less than 20 MiB."""
     for _ in range(1_000):
         service.add_backup(backup_state=BackupState.PENDING_DELETION)
     with start(service, tmp_path) as process:
         assert process.stdout is not None
         lines = process.stdout.readlines()
-    assert len(told(lines)) == 1_000
+    assert len(restored_ids(lines)) == 1_000
     assert float(lines[-1].split()[1]) < 20

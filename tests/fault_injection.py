@@ -1,7 +1,7 @@
-"""The campaign: random schedules of faults, and what the clients say against what the service really did.
+"""Randomized fault injection: what the clients report, compared with what the service did.
 
-``make campaign`` plays 10,000 schedules and prints the tables, ``tests/test_campaign.py`` a few hundred.
-A schedule that breaks a claim is shrunk by hypothesis and printed whole.
+``make fault-injection`` runs 10,000 fault sequences and prints the tables, ``tests/test_fault_injection.py``
+a few hundred. Hypothesis shrinks a sequence that violates a claim, and prints it.
 
 The claims, for every backup of every call:
 
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
@@ -33,22 +33,22 @@ from cloudhsm_restore.testing import Fault, LocalCloudHsm
 from .clients import VirtualTimeClient, make_async_client
 
 READ_TIMEOUT: Final = 0.25
-"""Seconds. A late answer comes after twice that."""
+"""Seconds. A delayed response is sent after twice that."""
 
 STATES: Final = [
     BackupState.PENDING_DELETION,
     BackupState.READY,
     BackupState.DELETED,
     BackupState.CREATE_IN_PROGRESS,
-    None,  # no such backup
+    None,  # The backup does not exist.
 ]
 
-ALL_HEALTH_CHECKS: Final[list[Any]] = [*HealthCheck]  # hypothesis does not type what its enum yields
+ALL_HEALTH_CHECKS: Final[list[Any]] = [*HealthCheck]  # Hypothesis does not annotate the members of its enum.
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """What is called, on which backups, how often boto3 tries, and which faults the requests meet in turn."""
+class FaultSequence:
+    """A call, the states of its backups, boto3's number of attempts, and a fault for each request in turn."""
 
     call: str
     states: tuple[BackupState | None, ...]
@@ -56,18 +56,18 @@ class Schedule:
     faults: tuple[Fault | None, ...]
     never_expires: bool | None
     recovers: bool
-    """Whether the service listens again while the client waits."""
+    """Whether the service listens again when the client waits."""
 
 
-def schedules() -> st.SearchStrategy[Schedule]:
-    """All schedules. A delay takes real time, so that there is seldom one."""
+def sequences() -> st.SearchStrategy[FaultSequence]:
+    """Return the strategy for all sequences. A delay takes real time, so few of them have one."""
     quick = [fault for fault in Fault if fault is not Fault.DELAY]
     faults = st.lists(
         st.one_of(st.none(), st.sampled_from(quick), st.sampled_from(quick), st.sampled_from([*Fault])),
         max_size=6,
     )
-    # STALE may show a backup READY that somebody has deleted a moment ago, and no client can know better:
-    # DescribeBackups is the only witness there is. The documentation says so.
+    # STALE may show a backup READY that another user has just deleted. No client can detect that, because
+    # DescribeBackups is the only source of truth. The documentation states this limit.
     possible = faults.filter(lambda drawn: not {Fault.STALE, Fault.DELETED_MEANWHILE} <= set(drawn))
     possible = possible.filter(lambda drawn: not {Fault.STALE, Fault.PURGED_MEANWHILE} <= set(drawn))
     one = st.sampled_from([BackupState.PENDING_DELETION] * 4 + STATES).map(lambda state: (state,))
@@ -79,7 +79,7 @@ def schedules() -> st.SearchStrategy[Schedule]:
     )
     return calls.flatmap(
         lambda call: st.builds(
-            Schedule,
+            FaultSequence,
             call=st.just(call),
             states=many if call == "restore_backups" else one,
             attempts=st.sampled_from([1, 2, 3]),
@@ -94,9 +94,9 @@ def schedules() -> st.SearchStrategy[Schedule]:
 
 @dataclass
 class Tally:
-    """What was counted over a campaign."""
+    """The counts of one run."""
 
-    schedules: int = 0
+    sequences: int = 0
     requests: int = 0
     faults: Counter[str] = field(default_factory=Counter[str])
     outcomes: Counter[str] = field(default_factory=Counter[str])
@@ -104,17 +104,17 @@ class Tally:
 
 
 def retry_without_sleep(attempts: int) -> Any:
-    """A handler for botocore's ``needs-retry``: it decides as botocore does, but there is no sleep."""
+    """Return a handler for botocore's ``needs-retry`` that decides as botocore does, without a sleep."""
 
-    def try_again(response: Any, caught_exception: Any, **tried: Any) -> int | None:
+    def decide(response: Any, caught_exception: Any, **event: Any) -> int | None:
         status = response[0].status_code if response else 0
         code = response[1].get("Error", {}).get("Code") if response else ""
-        passing = (
+        transient = (
             isinstance(caught_exception, BotoCoreError) or status >= 500 or code == "ThrottlingException"
         )
-        return 0 if passing and tried["attempts"] < attempts else None
+        return 0 if transient and event["attempts"] < attempts else None
 
-    return try_again
+    return decide
 
 
 OPTIONS: Final[Mapping[str, Any]] = {
@@ -125,14 +125,14 @@ OPTIONS: Final[Mapping[str, Any]] = {
 
 
 class Clients:
-    """Clients of one service that try 1, 2 or 3 times without sleeping in between."""
+    """The clients of one service, with 1, 2, or 3 attempts and no sleep between them."""
 
     def __init__(self, service: LocalCloudHsm) -> None:
         self.service = service
         self.boto3 = {attempts: self._boto3_client(attempts) for attempts in (1, 2, 3)}
-        self.ours: dict[int, Any] = self._ours()
+        self.restore: dict[int, Any] = self._restore_clients()
 
-    def _ours(self) -> dict[int, Any]:
+    def _restore_clients(self) -> dict[int, Any]:
         return {attempts: VirtualTimeClient(client) for attempts, client in self.boto3.items()}
 
     def _boto3_client(self, attempts: int) -> Any:
@@ -140,8 +140,8 @@ class Clients:
         client.meta.events.register_first("needs-retry.cloudhsm-v2", retry_without_sleep(attempts))
         return client
 
-    def let_recover(self, client: Any, recovers: bool) -> None:
-        """Let the service listen again while the client waits, or not."""
+    def set_recovery(self, client: Any, recovers: bool) -> None:
+        """Let the service listen again when the client waits, or let it stay down."""
         sync = getattr(client, "_async", None)
         (sync._sync if sync else client).on_wait = self.service.listen if recovers else lambda: None
 
@@ -151,9 +151,9 @@ class Clients:
 
 
 class AsyncClients(Clients):
-    """The same with asynchronous clients as ours."""
+    """The same with asynchronous clients."""
 
-    def _ours(self) -> dict[int, Any]:
+    def _restore_clients(self) -> dict[int, Any]:
         clients: dict[int, Any] = {}
         for attempts in self.boto3:
             client = make_async_client(self.service.endpoint_url, OPTIONS)
@@ -165,108 +165,108 @@ class AsyncClients(Clients):
 
     def close(self) -> None:
         super().close()
-        for client in self.ours.values():
+        for client in self.restore.values():
             client.close()
 
 
-def prepared(schedule: Schedule, service: LocalCloudHsm) -> list[str]:
-    """The IDs of the schedule's backups, with its faults on the way."""
+def prepare(sequence: FaultSequence, service: LocalCloudHsm) -> list[str]:
+    """Add the backups of a sequence, inject its faults, and return the IDs."""
     ids: list[str] = []
-    for state in schedule.states:
+    for state in sequence.states:
         backup = service.add_backup(backup_state=state or BackupState.READY)
         if state is None:
             service.remove_backup(backup.backup_id)
         ids.append(backup.backup_id)
-    for fault in schedule.faults:
+    for fault in sequence.faults:
         if fault is not None:
             service.inject(fault, seconds=2 * READ_TIMEOUT)
     return ids
 
 
 def restored_by(service: LocalCloudHsm, since: int, backup_id: str) -> bool:
-    """Whether the service carried out a RestoreBackup for this backup since then."""
+    """Return whether the service has carried out a RestoreBackup of the backup since then."""
     return any(
         request.done and request.operation == "RestoreBackup" and request.backup_id == backup_id
         for request in service.requests[since:]
     )
 
 
-def play(schedule: Schedule, clients: Clients, tally: Tally) -> None:
-    """Play a schedule with our client, and raise AssertionError where a claim does not hold."""
+def run(sequence: FaultSequence, clients: Clients, tally: Tally) -> None:
+    """Run a sequence, and raise AssertionError if a claim does not hold."""
     service = clients.service
-    ids = prepared(schedule, service)
+    ids = prepare(sequence, service)
     since = len(service.requests)
-    client = clients.ours[schedule.attempts]
-    clients.let_recover(client, schedule.recovers)
-    said = dict(outcomes(schedule, client, ids))
+    client = clients.restore[sequence.attempts]
+    clients.set_recovery(client, sequence.recovers)
+    reported = dict(outcomes(sequence, client, ids))
     service.clear_faults()
-    tally.schedules += 1
+    tally.sequences += 1
     tally.requests += len(service.requests) - since
     tally.faults.update(request.fault for request in service.requests[since:] if request.fault)
-    assert set(said) == set(ids)
-    for backup_id, outcome in said.items():
-        held = service.backups.get(backup_id)
-        is_ready = held is not None and held.backup_state is BackupState.READY
+    assert set(reported) == set(ids)
+    for backup_id, outcome in reported.items():
+        actual = service.backups.get(backup_id)
+        is_ready = actual is not None and actual.backup_state is BackupState.READY
         if isinstance(outcome, RestoreError):
             tally.outcomes["unknown" if outcome.outcome_unknown else "failed"] += 1
             known_ready = outcome.backup is not None and outcome.backup.backup_state is BackupState.READY
             if known_ready and not outcome.outcome_unknown:
-                assert is_ready, f"{outcome!r} carries a READY backup, the service has {held}"
+                assert is_ready, f"{outcome!r} carries a READY backup, the service has {actual}"
             elif not outcome.outcome_unknown:
                 assert not restored_by(service, since, backup_id), f"{outcome!r} hides that it was restored"
         else:
             assert outcome.backup_id == backup_id
-            if schedule.call == "restore_backup" and outcome.backup_state is not BackupState.READY:
-                tally.outcomes["another state"] += 1  # as the service has answered; nobody is told READY
+            if sequence.call == "restore_backup" and outcome.backup_state is not BackupState.READY:
+                tally.outcomes["another state"] += (
+                    1  # The service returned another state, and so did the client.
+                )
                 continue
             tally.outcomes["restored"] += 1
             assert outcome.backup_state is BackupState.READY, outcome
-            assert is_ready, f"said to be READY, the service has {held}"
+            assert is_ready, f"reported READY, the service has {actual}"
 
 
-def outcomes(schedule: Schedule, client: RestoreClient, ids: list[str]) -> Iterator[tuple[str, Any]]:
-    """What the client says of each backup."""
-    if schedule.call == "restore_backups":
-        results = list(client.restore_backups(iter(ids), never_expires=schedule.never_expires, max_workers=3))
+def outcomes(sequence: FaultSequence, client: RestoreClient, ids: list[str]) -> Iterator[tuple[str, Any]]:
+    """Yield what the client reports of each backup."""
+    if sequence.call == "restore_backups":
+        results = list(client.restore_backups(iter(ids), never_expires=sequence.never_expires, max_workers=3))
         assert len(results) == len(ids)
         for result in results:
             yield result.backup_id, result.backup or result.error
         return
     [backup_id] = ids
     try:
-        if schedule.call == "restore_backup":
+        if sequence.call == "restore_backup":
             yield backup_id, client.restore_backup(backup_id)
         else:
             yield (
                 backup_id,
-                client.ensure_restored(backup_id, never_expires=schedule.never_expires, timeout=60),
+                client.ensure_restored(backup_id, never_expires=sequence.never_expires, timeout=60),
             )
     except RestoreError as error:
         yield backup_id, error
 
 
-def boto3_misreports(schedule: Schedule, clients: Clients) -> str | None:
-    """What plain boto3 gets wrong about the schedule: it says one thing, and the service did another."""
+def boto3_misreport(sequence: FaultSequence, clients: Clients) -> str | None:
+    """Return how boto3's report differs from what the service did, or None if it does not."""
     service = clients.service
-    [backup_id] = prepared(schedule, service)
+    [backup_id] = prepare(sequence, service)
     since = len(service.requests)
     try:
-        clients.boto3[schedule.attempts].restore_backup(BackupId=backup_id)
-        said = True
-    except (ClientError, BotoCoreError):
-        said = False
+        clients.boto3[sequence.attempts].restore_backup(BackupId=backup_id)
+        reported = True
     except Exception:
-        said = False
+        reported = False
     service.clear_faults()
-    did = restored_by(service, since, backup_id)
-    if said == did:
+    restored = restored_by(service, since, backup_id)
+    if reported == restored:
         return None
-    return "says restored, and it was not" if said else "says failed, and it was restored"
+    return "reports success, not restored" if reported else "reports failure, restored"
 
 
 @contextmanager
 def nothing_left_open() -> Generator[None]:
-    """Fails if threads, sockets or other handles are left."""
+    """Fail if threads, sockets, or other handles are left open."""
 
     def handles() -> int:
         listed = Path("/proc/self/fd")
@@ -274,13 +274,13 @@ def nothing_left_open() -> Generator[None]:
 
     threads, before = set(threading.enumerate()), handles()
     yield
-    gc.collect()  # an exception and the frames in its traceback hold each other
+    gc.collect()  # An exception and the frames in its traceback are a cycle.
     assert set(threading.enumerate()) <= threads, threading.enumerate()
     assert handles() <= before, f"{handles() - before} handles left open"
 
 
-def campaign(number: int, start: int, clients_of: Callable[[LocalCloudHsm], Clients] = Clients) -> Tally:
-    """Play ``number`` schedules from a seed; raises with the smallest schedule that breaks a claim."""
+def run_many(number: int, start: int, clients_of: Callable[[LocalCloudHsm], Clients] = Clients) -> Tally:
+    """Run random sequences from a seed, and raise with the smallest sequence that violates a claim."""
     tally = Tally()
     with nothing_left_open(), LocalCloudHsm() as service:
         clients = clients_of(service)
@@ -294,22 +294,22 @@ def campaign(number: int, start: int, clients_of: Callable[[LocalCloudHsm], Clie
             suppress_health_check=ALL_HEALTH_CHECKS,
             print_blob=True,
         )
-        @given(schedules())
-        def run(schedule: Schedule) -> None:
-            play(schedule, clients, tally)
+        @given(sequences())
+        def run_one(sequence: FaultSequence) -> None:
+            run(sequence, clients, tally)
 
         try:
-            run()
+            run_one()
         finally:
             clients.close()
     return tally
 
 
-# --- The counter-example: one fault, boto3 and ours side by side ---
+# --- For comparison: boto3 and RestoreClient with the same fault ---
 
 
 def single_faults() -> dict[str, tuple[Fault, ...]]:
-    """The faults of the published table: each alone, met by the first try, and the worst, met by both."""
+    """Return the faults of the published table: each alone in the first attempt, and two in both attempts."""
     return {
         fault.value: (fault,) for fault in Fault if fault not in (Fault.STALE, Fault.CONNECTION_REFUSED)
     } | {
@@ -318,28 +318,26 @@ def single_faults() -> dict[str, tuple[Fault, ...]]:
     }
 
 
-def said_by_boto3(schedule: Schedule, clients: Clients) -> str:
-    """One cell of the table: what boto3 says, and whether that is so."""
+def boto3_cell(sequence: FaultSequence, clients: Clients) -> str:
+    """Return one cell of the table: what boto3 reports, and whether that is wrong."""
     service = clients.service
-    [backup_id] = prepared(schedule, service)
+    [backup_id] = prepare(sequence, service)
     since = len(service.requests)
     try:
-        response = clients.boto3[schedule.attempts].restore_backup(BackupId=backup_id)
-        said, what = (
-            True,
-            "returns the backup" if response.get("Backup") else "returns a dict without a backup",
-        )
+        response = clients.boto3[sequence.attempts].restore_backup(BackupId=backup_id)
+        reported = True
+        cell = "returns the backup" if response.get("Backup") else "returns a dict without a backup"
     except Exception as error:
-        said, what = False, f"raises {type(error).__name__}"
+        reported, cell = False, f"raises {type(error).__name__}"
     service.clear_faults()
-    return what + ("" if said == restored_by(service, since, backup_id) else " (**wrong**)")
+    return cell + ("" if reported == restored_by(service, since, backup_id) else " (**wrong**)")
 
 
-def said_by_ours(schedule: Schedule, clients: Clients) -> str:
-    """One cell of the table: what our client says."""
-    client = clients.ours[schedule.attempts]
-    clients.let_recover(client, True)
-    [(_, outcome)] = outcomes(schedule, client, prepared(schedule, clients.service))
+def restore_client_cell(sequence: FaultSequence, clients: Clients) -> str:
+    """Return one cell of the table: what RestoreClient reports."""
+    client = clients.restore[sequence.attempts]
+    clients.set_recovery(client, True)
+    [(_, outcome)] = outcomes(sequence, client, prepare(sequence, clients.service))
     clients.service.clear_faults()
     if not isinstance(outcome, RestoreError):
         return "returns the backup"
@@ -347,24 +345,26 @@ def said_by_ours(schedule: Schedule, clients: Clients) -> str:
 
 
 def table() -> Iterable[str]:
-    """The published table, in Markdown, two tries each."""
-    yield (
-        "| the first request meets | boto3 `restore_backup` | our `restore_backup` | our `ensure_restored` |"
-    )
+    """Yield the lines of the published table, in Markdown, with two attempts each."""
+    yield ("| fault of the first request | boto3 `restore_backup` | `restore_backup` | `ensure_restored` |")
     yield "| --- | --- | --- | --- |"
     with LocalCloudHsm() as service:
         clients = Clients(service)
         for name, faults in single_faults().items():
-            one = Schedule("restore_backup", (BackupState.PENDING_DELETION,), 2, faults, None, True)
-            both = Schedule("ensure_restored", one.states, 2, faults, None, True)
-            cells = [said_by_boto3(one, clients), said_by_ours(one, clients), said_by_ours(both, clients)]
+            restore = FaultSequence("restore_backup", (BackupState.PENDING_DELETION,), 2, faults, None, True)
+            ensure = FaultSequence("ensure_restored", restore.states, 2, faults, None, True)
+            cells = [
+                boto3_cell(restore, clients),
+                restore_client_cell(restore, clients),
+                restore_client_cell(ensure, clients),
+            ]
             yield f"| {name} | {' | '.join(cells)} |"
         clients.close()
 
 
-def compared(number: int, start: int) -> Mapping[str, int]:
-    """How often plain boto3 misreports under random schedules of its own call, by kind."""
-    wrong: Counter[str] = Counter()
+def compare(number: int, start: int) -> Mapping[str, int]:
+    """Count boto3's misreports over random sequences of restore_backup, by kind."""
+    reports: Counter[str] = Counter()
     with LocalCloudHsm() as service:
         clients = Clients(service)
 
@@ -376,38 +376,41 @@ def compared(number: int, start: int) -> Mapping[str, int]:
             phases=[Phase.generate],
             suppress_health_check=ALL_HEALTH_CHECKS,
         )
-        @given(schedules().filter(lambda schedule: schedule.call == "restore_backup"))
-        def run(schedule: Schedule) -> None:
-            wrong[boto3_misreports(schedule, clients) or "right"] += 1
+        @given(sequences().filter(lambda sequence: sequence.call == "restore_backup"))
+        def run_one(sequence: FaultSequence) -> None:
+            reports[boto3_misreport(sequence, clients) or "correct"] += 1
 
-        run()
+        run_one()
         clients.close()
-    return wrong
+    return reports
 
 
 def main() -> None:
-    """Play the campaign and print what was found."""
+    """Run the sequences, and print the counts and the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--schedules", type=int, default=10_000)
+    parser.add_argument("--sequences", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--asynchronous", action="store_true", help="with the asynchronous client")
     parser.add_argument("--table", action="store_true", help="print only the table of faults")
     arguments = parser.parse_args()
     if not arguments.table:
-        tally = campaign(arguments.schedules, arguments.seed)
+        tally = run_many(arguments.sequences, arguments.seed)
         print(
-            f"seed {arguments.seed}: {tally.schedules} schedules, {tally.requests} requests, 0 claims broken"
+            f"seed {arguments.seed}: {tally.sequences} fault sequences, {tally.requests} requests, "
+            "0 claims violated"
         )
-        print("outcomes: ", ", ".join(f"{number} {what}" for what, number in tally.outcomes.most_common()))
-        print("faults met:", ", ".join(f"{number} {what}" for what, number in tally.faults.most_common()))
+        print(
+            "outcomes: ", ", ".join(f"{number} {outcome}" for outcome, number in tally.outcomes.most_common())
+        )
+        print("faults:   ", ", ".join(f"{number} {fault}" for fault, number in tally.faults.most_common()))
         if arguments.asynchronous:
             return
-        wrong = compared(arguments.schedules // 2, arguments.seed)
-        total = sum(wrong.values())
-        print(f"plain boto3, {total} schedules of restore_backup: ", end="")
-        print(", ".join(f"{number} {what}" for what, number in sorted(wrong.items())))
+        reports = compare(arguments.sequences // 2, arguments.seed)
+        total = sum(reports.values())
+        print(f"boto3, {total} sequences of restore_backup: ", end="")
+        print(", ".join(f"{number} {report}" for report, number in sorted(reports.items())))
     for line in itertools.chain(["", ""][arguments.table :], table()):
         print(line)
 

@@ -1,7 +1,7 @@
-"""Answers: whatever comes back, it is a `Backup` or a `RestoreError`, and one that is true.
+"""Responses: each leads to a `Backup` or a `RestoreError`, and the report is true.
 
-An input is two characters, what is called and how often boto3 may try, and then the answers, in turn, to
-every request; the last is repeated::
+An input is two characters, for the call and for boto3's number of attempts, and then the response to each
+request in turn; the last one is repeated::
 
     r2
     502
@@ -13,8 +13,8 @@ every request; the last is repeated::
 
     {"Backup": {"BackupId": "backup-a2b3c4d5e6f"}}
 
-`answer` hands them to boto3 through its event ``before-send``. `wire` lets http.client, urllib3 and botocore
-read them from a socket, and there each answer is the bytes on the wire, to the end of the connection.
+`response` returns them to boto3 from its event ``before-send``. For `wire`, http.client, urllib3, and botocore
+read them from a socket: a response is then all bytes of one connection.
 """
 
 # pyright: basic
@@ -29,7 +29,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from types import SimpleNamespace
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import boto3
 import botocore.endpoint
@@ -49,16 +49,17 @@ from cloudhsm_restore import (
 )
 
 from ..clients import VirtualTimeClient
+from ..raw_server import in_process
 from .checks import check_backup, check_error, check_line, fits, holds, logged
 
 BACKUP_ID: Final = "backup-a2b3c4d5e6f"
 KEY, TOKEN = "SECRETKEYSECRETKEYSECRETKEY", "TOKENTOKENTOKENTOKEN/+="
 BETWEEN: Final = b"\n%%\n"
 REQUEST: Final = b"@REQUEST@"
-"""Stands in an answer for the request's headers, which AWS repeats when a signature is wrong."""
+"""Placeholder for the headers of the request, which AWS repeats in the response to an invalid signature."""
 
-_LONGEST = 60_000
-_MOST_TRIES = 1_000
+_MAX_SIZE = 60_000
+_MAX_ATTEMPTS = 1_000
 
 Calls = Callable[[VirtualTimeClient], Backup | list[Backup]]
 CALLS: Final[tuple[tuple[str, Calls], ...]] = (
@@ -74,76 +75,76 @@ LETTERS: Final = b"dergx"
 
 @dataclass
 class Script:
-    """What is called, how often boto3 may try, and the answers."""
+    """A call, boto3's number of attempts, and the responses."""
 
     call: int
     attempts: int
-    answers: list[bytes]
+    responses: list[bytes]
 
     @classmethod
     def read(cls, data: bytes) -> "Script":
-        """Any bytes are a script."""
+        """Parse any bytes as a script."""
         letter, digit = (data[:2] + b"r1"[len(data[:2]) :])[:2]
         call = LETTERS.find(letter)
         return cls(
             call if call >= 0 else letter % len(LETTERS),
             1 + (digit - ord("1")) % 3,
-            data[2:_LONGEST].removeprefix(b"\n").split(BETWEEN),
+            data[2:_MAX_SIZE].removeprefix(b"\n").split(BETWEEN),
         )
 
     def write(self) -> bytes:
-        """The input that is read as this script."""
-        return b"%c%d\n" % (LETTERS[self.call], self.attempts) + BETWEEN.join(self.answers)
+        """Return the input that is parsed as this script."""
+        return b"%c%d\n" % (LETTERS[self.call], self.attempts) + BETWEEN.join(self.responses)
 
 
 @dataclass
-class Try:
-    """One request, and what it was answered."""
+class Attempt:
+    """One request and the status of its response."""
 
     operation: str
     status: int
-    """0 where there was none."""
+    """0 if there was no response."""
     was_sent: bool
-    is_plain_refusal: bool = False
+    is_plain_rejection: bool = False
 
 
 @dataclass
 class Service:
-    """Answers requests from a script and keeps account of it."""
+    """Responds to requests from a script, and records the attempts."""
 
-    answers: list[bytes] = field(default_factory=list[bytes])
-    tries: list[Try] = field(default_factory=list[Try])
+    responses: list[bytes] = field(default_factory=list[bytes])
+    attempts: list[Attempt] = field(default_factory=list[Attempt])
     secrets: set[str] = field(default_factory=set[str])
 
-    def begin(self, answers: list[bytes]) -> None:
-        self.answers, self.tries, self.secrets = answers, [], {KEY, TOKEN}
+    def start(self, responses: list[bytes]) -> None:
+        self.responses, self.attempts, self.secrets = responses, [], {KEY, TOKEN}
 
     def next(self, request: Any) -> bytes:
-        """The next answer, with the request repeated in it where it asks for that."""
-        holds(len(self.tries) < _MOST_TRIES, "it does not end")
+        """Return the next response, with the headers of the request in place of REQUEST."""
+        holds(len(self.attempts) < _MAX_ATTEMPTS, "the call does not end")
         authorization = _text(request.headers["Authorization"])
         self.secrets.add(authorization.rpartition("=")[2])
         head = f"authorization:{authorization}\\nx-amz-security-token:{TOKEN}\\n"
-        answer = self.answers[min(len(self.tries), len(self.answers) - 1)]
-        return answer.replace(REQUEST, head.encode())[:_LONGEST]
+        content = self.responses[min(len(self.attempts), len(self.responses) - 1)]
+        return content.replace(REQUEST, head.encode())[:_MAX_SIZE]
 
     def send(self, request: Any, event_name: str, **_: Any) -> AWSResponse:
-        """Answer boto3's event."""
+        """Handle boto3's event: return a response, or raise."""
         operation = event_name.rpartition(".")[2]
         head, _separator, body = self.next(request).partition(b"\n\n")
         first, *lines = head.split(b"\n")
         if first.startswith(b"timeout"):
-            self.tries.append(Try(operation, 0, was_sent=True))
+            self.attempts.append(Attempt(operation, 0, was_sent=True))
             raise ReadTimeoutError(endpoint_url=request.url)
-        if first.startswith(b"refused"):
-            self.tries.append(Try(operation, 0, was_sent=False))
+        if first.startswith(b"connection-refused"):
+            self.attempts.append(Attempt(operation, 0, was_sent=False))
             raise EndpointConnectionError(endpoint_url=request.url)
         found = re.match(rb"[1-9]\d\d", first)
         status = int(found[0]) if found else 200
         headers = dict(_header(line) for line in lines if line)
-        refusal = 400 <= status < 500 and not headers and _is_plain(body)
-        self.tries.append(Try(operation, status, was_sent=True, is_plain_refusal=refusal))
-        return AWSResponse(request.url, status, cast("Any", headers), _Raw(body))
+        rejection = 400 <= status < 500 and not headers and _is_plain(body)
+        self.attempts.append(Attempt(operation, status, was_sent=True, is_plain_rejection=rejection))
+        return in_process(body, status, headers)
 
 
 def _header(line: bytes) -> tuple[str, str]:
@@ -165,19 +166,9 @@ def _is_plain(body: bytes) -> bool:
     return _PLAIN.fullmatch(body) is not None
 
 
-class _Raw:
-    """The part of urllib3's response that botocore reads."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-
-    def stream(self, *_: object, **__: object) -> Iterator[bytes]:
-        yield self._body
-
-
 @dataclass
 class Rig:
-    """Clients that ask one `Service`, one for each number of tries."""
+    """The clients of one `Service`, one for each number of attempts."""
 
     service: Service
     clients: dict[int, VirtualTimeClient]
@@ -187,7 +178,7 @@ def _clients(prepare: Callable[[Any], None]) -> dict[int, VirtualTimeClient]:
     session = boto3.Session("AKIAEXAMPLE", KEY, TOKEN, region_name="us-east-1")
     clients: dict[int, VirtualTimeClient] = {}
     for attempts in (1, 2, 3):
-        # The standard mode has a quota, and an input must not depend on the inputs before it.
+        # The standard mode has a quota of retries, and an input must not depend on the inputs before it.
         retries: Any = {"total_max_attempts": attempts, "mode": "legacy"}
         config = Config(proxies={}, read_timeout=5, retries=retries)
         client = session.client("cloudhsmv2", endpoint_url="http://127.0.0.1:1", config=config)
@@ -198,13 +189,13 @@ def _clients(prepare: Callable[[Any], None]) -> dict[int, VirtualTimeClient]:
 
 @contextmanager
 def _without_sleep() -> Iterator[None]:
-    """boto3 decides itself whether to try again; only its sleep is taken out."""
+    """Replace boto3's sleep between attempts. Whether it retries is still its decision."""
     module: Any = botocore.endpoint
-    before, module.time = module.time, SimpleNamespace(time=time.time, sleep=lambda _: None)
+    original, module.time = module.time, SimpleNamespace(time=time.time, sleep=lambda _: None)
     try:
         yield
     finally:
-        module.time = before
+        module.time = original
 
 
 @cache
@@ -216,9 +207,9 @@ def _in_process() -> Rig:
     )
 
 
-def _called(rig: Rig, script: Script) -> tuple[Backup | list[Backup] | None, RestoreError | None]:
-    """What came of a call: one of the two. Whatever else is raised is a find."""
-    rig.service.begin(script.answers)
+def _call(rig: Rig, script: Script) -> tuple[Backup | list[Backup] | None, RestoreError | None]:
+    """Make the call, and return its result or its error. Another exception is a finding."""
+    rig.service.start(script.responses)
     random.seed(0)
     client = rig.clients[script.attempts]
     client.waits.clear()
@@ -236,79 +227,83 @@ def _called(rig: Rig, script: Script) -> tuple[Backup | list[Backup] | None, Res
         check_error(error, rig.service.secrets)
     for backup in [result] if isinstance(result, Backup) else result or []:
         check_backup(backup)
-        # As boto3's parser has read it, boto3's validator must take it back.
+        # boto3's parser has produced the backup, so boto3's validator must accept it.
         holds(fits(backup.model_dump(by_alias=True, exclude_unset=True), "Backup"), "not boto3's shape")
     if isinstance(result, Backup):
-        holds(result.backup_id == BACKUP_ID, f"it is another backup, {result.backup_id}")
+        holds(result.backup_id == BACKUP_ID, f"another backup, {result.backup_id}")
     return result, error
 
 
-def answer(data: bytes) -> None:
-    """Play a script through boto3's event, and raise AssertionError where something does not hold."""
+def response(data: bytes) -> None:
+    """Run a script through boto3's event, and raise AssertionError if a promise is violated."""
     rig, script = _in_process(), Script.read(data)
-    result, error = _called(rig, script)
-    name, tries = CALLS[script.call][0], rig.service.tries
-    holds(tries, "nothing was asked")
+    result, error = _call(rig, script)
+    name, attempts = CALLS[script.call][0], rig.service.attempts
+    holds(attempts, "nothing was sent")
     if isinstance(result, Backup):
-        holds(200 <= tries[-1].status < 301 or tries[-1].status < 200, "a backup out of an error")
+        holds(
+            200 <= attempts[-1].status < 301 or attempts[-1].status < 200, "a backup from an error response"
+        )
         if name.startswith("ensure"):
-            holds(result.backup_state is BackupState.READY, "returned, and not READY")
+            holds(result.backup_state is BackupState.READY, "returned a backup that is not READY")
     if error is None:
         return
     if name in {"get_backup", "describe_backups"}:
-        holds(not error.outcome_unknown, "a call that only reads is in doubt")
+        holds(not error.outcome_unknown, "the outcome of a read is unknown")
         return
-    restoring = [each for each in tries if each.operation == "RestoreBackup"]
-    in_doubt = any(each.was_sent and not 301 <= each.status < 500 for each in restoring)
-    told = error.outcome_unknown or (error.backup is not None and error.backup.backup_state == "READY")
-    holds(told or not in_doubt, "a try that was in doubt is forgotten")
-    # To ensure_restored an invalid request says that the backup may be READY; DescribeBackups decides.
-    leaves_open = name != "restore_backup" and any(b"InvalidRequest" in each for each in script.answers)
-    if all(each.is_plain_refusal or not each.was_sent for each in tries) and not leaves_open:
-        holds(not error.outcome_unknown, "in doubt, and every try was plainly refused")
+    restores = [attempt for attempt in attempts if attempt.operation == "RestoreBackup"]
+    ambiguous = any(attempt.was_sent and not 301 <= attempt.status < 500 for attempt in restores)
+    reported = error.outcome_unknown or (error.backup is not None and error.backup.backup_state == "READY")
+    holds(reported or not ambiguous, "an ambiguous attempt is not reported")
+    # After an invalid request the backup may be READY, so ensure_restored resolves it with DescribeBackups.
+    unresolved = name != "restore_backup" and any(
+        b"InvalidRequest" in content for content in script.responses
+    )
+    if all(attempt.is_plain_rejection or not attempt.was_sent for attempt in attempts) and not unresolved:
+        holds(not error.outcome_unknown, "the outcome is unknown, and every attempt was rejected")
     if name == "restore_backup":
         if isinstance(error, InternalFailureError):
-            holds(error.outcome_unknown, "an internal failure leaves no doubt")
+            holds(error.outcome_unknown, "an internal failure is not ambiguous")
         if isinstance(error, ApiError):
-            holds(error.attempts == len(tries), f"{error.attempts} attempts, and there were {len(tries)}")
-            holds(error.http_status_code == tries[-1].status, "another status than the last")
-        holds(len(tries) <= script.attempts, "more tries than boto3 was allowed")
+            holds(error.attempts == len(attempts), f"{error.attempts} attempts instead of {len(attempts)}")
+            holds(error.http_status_code == attempts[-1].status, "not the last status")
+        holds(len(attempts) <= script.attempts, "more attempts than allowed")
 
 
 # --- On the wire ---
 
 
 class _WireService(Service):
-    """Answers on sockets: each connection gets the next answer, and its end."""
+    """Responds on sockets: each connection gets the next response, and its end."""
 
     def connect(self) -> socket.socket:
-        ours, theirs = socket.socketpair()
-        theirs.sendall(self._coming)
-        theirs.shutdown(socket.SHUT_WR)
-        self._open.append(theirs)
-        return ours
+        client, server = socket.socketpair()
+        server.sendall(self._next)
+        server.shutdown(socket.SHUT_WR)
+        self._open.append(server)
+        return client
 
-    def begin(self, answers: list[bytes]) -> None:
-        super().begin(answers)
+    def start(self, responses: list[bytes]) -> None:
+        super().start(responses)
         self._open: list[socket.socket] = []
-        self._coming = b""
+        self._next = b""
 
     def expect(self, request: Any, event_name: str, **_: Any) -> None:
-        """Before boto3 connects: this is the answer that it will find."""
-        self._coming = self.next(request)
-        refusal = 300 <= _status(self._coming) < 500
+        """Choose the response before boto3 connects."""
+        self._next = self.next(request)
+        rejection = 300 <= _status(self._next) < 500
         operation = event_name.rpartition(".")[2]
-        self.tries.append(Try(operation, 400 if refusal else 0, was_sent=True))
+        self.attempts.append(Attempt(operation, 400 if rejection else 0, was_sent=True))
 
-    def end(self) -> None:
-        for theirs in self._open:
-            theirs.close()
+    def close(self) -> None:
+        for connection in self._open:
+            connection.close()
 
 
-def _status(answer: bytes) -> int:
-    """The status as http.client reads it, to which any HTTP/1.x is one, and any white space; 0 for none."""
+def _status(content: bytes) -> int:
+    """Return the status as http.client parses it: any HTTP/1.x, any white space; 0 if there is none."""
     try:
-        version, status = answer.partition(b"\n")[0].decode("latin-1").split(None, 2)[:2]
+        version, status = content.partition(b"\n")[0].decode("latin-1").split(None, 2)[:2]
         return int(status) if version.startswith("HTTP/1.") else 0
     except ValueError:
         return 0
@@ -333,34 +328,34 @@ def _on_the_wire() -> tuple[Rig, _WireService]:
 
 
 def wire(data: bytes) -> None:
-    """The same with bytes that boto3 reads from a socket. Every request is sent, so that much is known."""
+    """Run a script through sockets. Every request is sent, so ConnectError would be false."""
     rig, service = _on_the_wire()
     script = Script.read(data)
     try:
-        _result, error = _called(rig, script)
+        _, error = _call(rig, script)
     finally:
-        service.end()
+        service.close()
     holds(
         not isinstance(error, ConnectError | ConfigurationError | ParameterError),
         f"{type(error).__name__} for a request that was sent",
     )
     if error is not None and CALLS[script.call][0] == "restore_backup":
-        refused = all(each.status == 400 for each in service.tries)
-        holds(error.outcome_unknown or refused, "a try that was in doubt is forgotten")
+        rejected = all(attempt.status == 400 for attempt in service.attempts)
+        holds(error.outcome_unknown or rejected, "an ambiguous attempt is not reported")
 
 
-# --- Inputs to begin with ---
+# --- Seeds ---
 
 
-def scripts(answers: Iterable[bytes]) -> Iterator[bytes]:
-    """Every call with these answers."""
-    several = list(answers)
+def scripts(responses: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield every call with these responses."""
+    contents = list(responses)
     for call in range(len(CALLS)):
         for attempts in (1, 2, 3):
-            yield Script(call, attempts, several).write()
+            yield Script(call, attempts, contents).write()
 
 
 def body(status: int, content: object, *headers: str) -> bytes:
-    """One answer as a script has it."""
+    """Return one response in the form that a script has."""
     text = content if isinstance(content, str) else json.dumps(content)
     return "\n".join([str(status), *headers, "", text]).encode()
