@@ -147,7 +147,7 @@ def test_failed({fixture}):
 
 
 def test_it_can_be_switched_off(tmp_path: Path) -> None:
-    """With ``-p no:cloudhsm_restore`` there are no fixtures of ours."""
+    """With ``-p no:cloudhsm_restore`` the fixtures do not exist."""
     ran = run(tmp_path, {"it": TESTS}, "-p", "no:cloudhsm_restore")
     assert "fixture 'restore_stubber' not found" in ran.stdout
 
@@ -159,8 +159,8 @@ import sys
 
 
 def test_it():
-    ours = {name for name in sys.modules if name.startswith("cloudhsm_restore")}
-    assert ours == {"cloudhsm_restore", "cloudhsm_restore._version", "cloudhsm_restore.pytest_plugin"}
+    imported = {name for name in sys.modules if name.startswith("cloudhsm_restore")}
+    assert imported == {"cloudhsm_restore", "cloudhsm_restore._version", "cloudhsm_restore.pytest_plugin"}
     heavy = {"boto3", "botocore", "pydantic", "asyncio", "http.server"}
     assert not heavy & set(sys.modules)
 """
