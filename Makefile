@@ -152,13 +152,13 @@ versions:
 benchmark-cli: .venv/demo .venv-aws/done
 	.venv/bin/python -m benchmarks.cli
 
+fault-injection: .venv/test
+	.venv/bin/python -m tests.fault_injection
+	.venv/bin/python -m tests.fault_injection --asynchronous
 # A program in another language against the local service. Installs AWS's SDK for JavaScript from npm.
 javascript: .venv/dev
 	.venv/bin/python -m tests.check_javascript .venv-javascript
 
-fault-injection: .venv/test
-	.venv/bin/python -m tests.fault_injection
-	.venv/bin/python -m tests.fault_injection --asynchronous
 
 # An hour of coverage-guided fuzzing with atheris; `make fuzz SECONDS=60` takes a minute.
 SECONDS ?= 3600

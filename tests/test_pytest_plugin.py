@@ -147,7 +147,7 @@ def test_failed({fixture}):
 
 
 def test_it_can_be_switched_off(tmp_path: Path) -> None:
-    """With ``-p no:cloudhsm_restore`` the fixtures do not exist."""
+    """With ``-p no:cloudhsm_restore`` the fixtures of the plugin do not exist."""
     ran = run(tmp_path, {"it": TESTS}, "-p", "no:cloudhsm_restore")
     assert "fixture 'restore_stubber' not found" in ran.stdout
 

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import random
 import re
-import sys
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -31,15 +30,13 @@ Stubber = RestoreStubber | AsyncRestoreStubber
 
 @contextmanager
 def fast() -> Generator[None]:
-    """Fails if the block takes 0.1 s or longer, of which other processes on a busy machine do not count.
+    """Fails if the block waits in real time, which would be a minute at least.
 
-    Real time would be a minute at least. Measuring coverage takes more time than everything else.
+    It takes less than 0.1 s. On a busy machine that is not certain, so the limit here is far above it.
     """
-    began, cpu = time.perf_counter(), time.process_time()
+    began = time.perf_counter()
     yield
-    limit = 0.1 if sys.gettrace() is None else 1.0
-    assert min(time.perf_counter() - began, time.process_time() - cpu) < limit
-    assert time.perf_counter() - began < 5
+    assert time.perf_counter() - began < 30
 
 
 def ensure_restored(client: Any, **options: Any) -> Backup | RestoreError:
