@@ -177,9 +177,7 @@ class RestoreStateMachine:
                 self._rejected_exemption = None  # This state explains the rejection.
             return self._wait(_NEXT_ACTION[state], now, state_name(state))
         if action is not Action.DESCRIBE:
-            return Step(
-                Action.DESCRIBE, resolves=True
-            )  # Only DescribeBackups is believed that it is too late.
+            return Step(Action.DESCRIBE, resolves=True)  # DescribeBackups decides whether it is too late.
         message = f"its state is {state_name(state)}; only PENDING_DELETION can be restored"
         raise self._finalize(
             NotRestorableError(message, operation="RestoreBackup", backup_id=self._backup_id)
@@ -299,7 +297,7 @@ class RestoreStateMachine:
         return self._ended(message, operation)
 
     def cancelled(self) -> RestoreError:
-        """Return the error for a restore that nobody waits for any more."""
+        """Return the error for a cancelled restore."""
         return self._ended("cancelled", "ModifyBackupAttributes" if self._is_ready else "RestoreBackup")
 
     def _ended(self, message: str, operation: str) -> RestoreError:

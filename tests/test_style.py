@@ -22,14 +22,7 @@ PACKAGE: Final = ROOT / "cloudhsm_restore"
 NOT_CORE: Final = {"__init__.py", "__main__.py", "_version.py", "pytest_plugin.py"}
 CORE: Final = sorted(path for path in PACKAGE.glob("*.py") if path.name not in NOT_CORE)
 
-NOT_YET: Final = (
-    "cloudhsm_restore/_call.py",
-    "cloudhsm_restore/_classify.py",
-    "cloudhsm_restore/_redaction.py",
-    "cloudhsm_restore/_state_machine.py",
-    "cloudhsm_restore/_threads.py",
-    "cloudhsm_restore/models.py",
-)
+NOT_YET: Final[tuple[str, ...]] = ()
 """Files and folders that still have words of the left column."""
 
 WORDS: Final = {
