@@ -47,6 +47,7 @@ from .exceptions import (
     ResourceNotFoundError,
     RestoreError,
     UnexpectedResponseError,
+    is_mapping,
     section,
 )
 from .models import Backup
@@ -203,8 +204,8 @@ class Call:
             UnexpectedResponseError: there is no list of valid backups in it, or the token is invalid or
                 repeated.
         """
-        backups: object = response.get("Backups") if isinstance(response, Mapping) else None
-        token: object = response.get("NextToken") if isinstance(response, Mapping) else None
+        page: Mapping[str, object] = response if is_mapping(response) else {}
+        backups, token = page.get("Backups"), page.get("NextToken")
         if not isinstance(backups, list):
             raise self._unexpected("no list of Backups in it", response)
         if not isinstance(token, str | None) or token in tokens:

@@ -248,6 +248,5 @@ def exception_chain(error: BaseException) -> Iterator[BaseException]:
             continue
         seen.add(id(link))
         yield link
-        kwargs: object = getattr(link, "kwargs", None)
-        sources = (link.__cause__, kwargs.get("error") if isinstance(kwargs, dict) else None, *link.args)
+        sources: list[object] = [link.__cause__, section(vars(link), "kwargs").get("error"), *link.args]
         waiting += [source for source in sources if isinstance(source, BaseException)]
