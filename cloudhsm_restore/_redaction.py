@@ -179,7 +179,7 @@ class Masker:
             waiting.append(replaced)
             return replaced
         if isinstance(item, dict):
-            fields: dict[Any, Any] = item
+            fields = cast("dict[str, Any]", item)
             item = {
                 key: self._carried(value, waiting) if isinstance(value, BaseException) else value
                 for key, value in fields.items()
