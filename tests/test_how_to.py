@@ -22,6 +22,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from cloudhsm_restore import (
     AccessDeniedError,
+    BackupState,
     ConnectError,
     InvalidRequestError,
     RestoreClient,
@@ -84,7 +85,9 @@ def test_the_command_prints_the_messages_that_the_runbook_explains(
 ) -> None:
     """A search for a message of the command finds it in the runbook."""
     state, fault, operation, options = MESSAGES[quoted]
-    backup_id = service.add_backup(backup_state=state).backup_id if state else "backup-7777777zzzz"
+    backup_id = (
+        service.add_backup(backup_state=BackupState(state)).backup_id if state else "backup-7777777zzzz"
+    )
     if fault == "connection-refused":
         service.refuse()
     elif fault:

@@ -6,10 +6,7 @@ it runs, so that ``--help``, ``--version`` and completion stay light.
 
 import math
 import os
-import shlex
-import signal
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from io import TextIOWrapper
 from itertools import chain
@@ -22,6 +19,7 @@ from click.shell_completion import get_completion_class
 
 from cloudhsm_restore import __version__
 
+from ._serve import serve
 from ._settings import (
     DEFAULT_TIMEOUT,
     DEFAULT_WORKERS,
@@ -33,7 +31,6 @@ from ._settings import (
 
 if TYPE_CHECKING:
     from cloudhsm_restore import Backup, RestoreClient
-    from cloudhsm_restore.testing import BackupFields, LocalCloudHsm
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -323,56 +320,7 @@ def demo(settings: Settings) -> None:
     tell(settings.console())
 
 
-_PORTS: Final = 4566, 0  # the one that the documentation shows, else whichever is free
-
-
-def _local_service(region: str | None, port: int, *others: int) -> "LocalCloudHsm":
-    from cloudhsm_restore.testing import LocalCloudHsm
-
-    try:
-        return LocalCloudHsm(port=port, **({"region_name": region} if region else {}))
-    except OSError as error:
-        if others:
-            return _local_service(region, *others)
-        what = f"Cannot listen on 127.0.0.1:{port}: {error.strerror}."
-        raise Problem(what, Status.CONFIGURATION) from error
-
-
-@cli.command(epilog="\b\nExample:\n  cloudhsm-restore serve --port 8080 --pending 100")
-@click.option("--port", type=click.IntRange(0, 65535), help="Default: 4566, or any if that is taken.")
-@click.option(
-    "--pending",
-    metavar="NUMBER",
-    type=click.IntRange(min=0),
-    default=3,
-    show_default=True,
-    help="How many backups it has that are pending deletion.",
-)
-@_region
-@click.pass_obj
-def serve(settings: Settings, port: int | None, pending: int) -> None:
-    """Run a local CloudHSM backup service on 127.0.0.1, for any AWS tool, until Ctrl-C.
-
-    The first of its backups is backup-a2b3c4d5e6f and has the tag Env=prod.
-    """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    undo = ""
-    try:
-        service = _local_service(settings.region, *(_PORTS if port is None else (port,)))
-        with service:
-            for number in range(pending):
-                fields: BackupFields = {"backup_state": "PENDING_DELETION"}
-                if number == 0:
-                    # which the documentation uses
-                    fields["backup_id"] = "backup-a2b3c4d5e6f"
-                    fields["tag_list"] = [{"Key": "Env", "Value": "prod"}]
-                service.add_backup(**fields)
-            undo = f"unset {shlex.join(service.environ)}"
-            click.echo(f"export {shlex.join(f'{name}={value}' for name, value in service.environ.items())}")
-            settings.say("The line above points any AWS tool here. Ctrl-C ends it.")
-            threading.Event().wait()
-    except KeyboardInterrupt:
-        settings.say(f"Ended. To undo the export:\n{undo}" if undo else "Ended.")
+cli.add_command(_region(serve))
 
 
 @cli.command(
