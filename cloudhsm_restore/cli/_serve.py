@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from ._settings import Problem, Settings, Status
+from ._settings import CommandError, Settings, Status
 
 if TYPE_CHECKING:
     from cloudhsm_restore.testing import BackupFields, LocalCloudHsm, ReceivedRequest
@@ -107,7 +107,7 @@ def _local_service(
         if others:
             return _local_service(region, on_request, *others)
         message = f"Cannot listen on 127.0.0.1:{port}: {error.strerror}."
-        raise Problem(message, Status.CONFIGURATION) from error
+        raise CommandError(message, Status.CONFIGURATION) from error
 
 
 def _add_backups(service: "LocalCloudHsm", pending: int) -> None:
