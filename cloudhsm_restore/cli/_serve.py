@@ -81,12 +81,12 @@ def serve(settings: Settings, port: int | None, pending: int, faults: Iterable[M
         _inject(service, faults)
         export, undo = _exports(service.environ)
         click.echo(export)
-        settings.say(
+        settings.echo_stderr(
             "Run the line above in another shell to point AWS tools at this service. Press Ctrl-C to stop it."
         )
         while (request := requests.get()) is not None:
-            settings.say(_line(request))
-    settings.say(f"Stopped. To undo the export, run:\n{undo}")
+            settings.echo_stderr(_line(request))
+    settings.echo_stderr(f"Stopped. To undo the export, run:\n{undo}")
 
 
 def _stop(requests: "SimpleQueue[ReceivedRequest | None]", number: int) -> None:
