@@ -1,6 +1,7 @@
-"""Runs the command line as a person does: in a pipe, or in a real pseudo-terminal."""
+"""Runs the command line as a user does: with pipes, or in a real pseudo-terminal."""
 
 import fcntl
+import json
 import os
 import re
 import select
@@ -14,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Any, Self
 
 CLI = (sys.executable, "-m", "cloudhsm_restore")
 _PATIENCE = 20.0
@@ -28,7 +29,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
-    """An environment with nothing of AWS in it but what is given."""
+    """Return an environment without AWS settings except those that are given."""
     kept = {
         name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COVERAGE")
     }
@@ -38,7 +39,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Ran:
-    """What came of one run."""
+    """The result of one run."""
 
     status: int
     out: str
@@ -46,7 +47,7 @@ class Ran:
 
 
 def run(*arguments: str, env: Mapping[str, str], stdin: str = "", python: tuple[str, ...] = CLI) -> Ran:
-    """Run it with pipes around it."""
+    """Run it with pipes."""
     done = subprocess.run(
         [*python, *arguments],
         env=env,
@@ -59,8 +60,42 @@ def run(*arguments: str, env: Mapping[str, str], stdin: str = "", python: tuple[
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
+def write_regions(home: Path, endpoints: Mapping[str, str]) -> None:
+    """Make these the endpoints of the regions for botocore, which reads them from ``~/.aws/models``."""
+    models = home / ".aws/models"
+    (models / "cloudhsmv2/2017-04-28").mkdir(parents=True)
+    rules: list[dict[str, Any]] = [
+        {
+            "conditions": [{"fn": "stringEquals", "argv": [{"ref": "Region"}, region]}],
+            "endpoint": {"url": url, "properties": {}, "headers": {}},
+            "type": "endpoint",
+        }
+        for region, url in endpoints.items()
+    ]
+    parameters = {"Region": {"builtIn": "AWS::Region", "required": True, "type": "String"}}
+    rule_set: dict[str, Any] = {"version": "1.0", "parameters": parameters, "rules": rules}
+    (models / "cloudhsmv2/2017-04-28/endpoint-rule-set-1.json").write_text(json.dumps(rule_set))
+    partition = {
+        "partition": "aws",
+        "partitionName": "AWS",
+        "dnsSuffix": "amazonaws.com",
+        "regionRegex": r"^[a-z]+\-\w+\-\d+$",
+        "regions": {region: {"description": region} for region in endpoints},
+        "defaults": {"hostname": "{service}.{region}.{dnsSuffix}", "signatureVersions": ["v4"]},
+        "services": {
+            "cloudhsmv2": {
+                "endpoints": {
+                    region: {"hostname": url.removeprefix("http://"), "protocols": ["http"]}
+                    for region, url in endpoints.items()
+                }
+            }
+        },
+    }
+    (models / "endpoints.json").write_text(json.dumps({"version": 3, "partitions": [partition]}))
+
+
 class Terminal:
-    """A pseudo-terminal with the command in it. ``stdin`` and ``stdout`` can be taken elsewhere."""
+    """The command in a pseudo-terminal. ``stdin`` and ``stdout`` can be redirected."""
 
     def __init__(
         self,
@@ -84,17 +119,17 @@ class Terminal:
         self.raw = ""
 
     def read(self, *, until: str | None = None) -> str:
-        """Read until this text is there, or to the end; returns everything so far."""
+        """Read until this text appears, or to the end; return everything so far."""
         deadline = time.monotonic() + _PATIENCE
         while until is None or until not in self.raw:
             ready, _, _ = select.select([self._master], [], [], max(0.0, deadline - time.monotonic()))
-            assert ready, f"waited in vain for {until!r}; there is {self.raw!r}"
+            assert ready, f"timed out waiting for {until!r}; read {self.raw!r}"
             try:
                 chunk = os.read(self._master, 65536)
-            except OSError:  # Linux's way of saying that nobody has the terminal open any more
+            except OSError:  # Linux: no process has the terminal open any more
                 chunk = b""
             if not chunk:
-                assert until is None, f"it ended without {until!r}; there is {self.raw!r}"
+                assert until is None, f"ended without {until!r}; read {self.raw!r}"
                 break
             self.raw += chunk.decode()
         return self.raw
@@ -110,7 +145,7 @@ class Terminal:
 
     @property
     def text(self) -> str:
-        """What was shown, without colours and cursor movements."""
+        """The text, without colors and cursor movements."""
         return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.raw).replace("\r\n", "\n")
 
     def __enter__(self) -> Self:

@@ -73,7 +73,7 @@ MESSAGES: dict[str, tuple[str, str, str, str]] = {
     "CloudHsmResourceNotFoundException": ("", "", "", ""),
     "its state is DELETED": ("DELETED", "", "", ""),
     "not READY after": ("CREATE_IN_PROGRESS", "", "", "--timeout 0"),
-    "unexpected response": ("READY", "captive-portal", "DescribeBackups", ""),
+    "does not look like one from CloudHSM": ("PENDING_DELETION", "captive-portal", "", "--timeout 0"),
     "UnexpectedResponseError": ("PENDING_DELETION", "captive-portal", "", "--timeout 0"),
     "Could not connect": ("PENDING_DELETION", "connection-refused", "", ""),
 }  # fmt: skip
@@ -96,7 +96,7 @@ def test_the_command_prints_the_messages_that_the_runbook_explains(
     run = subprocess.run(
         command, env=os.environ | service.environ, capture_output=True, text=True, check=False
     )
-    assert run.returncode in ([3] if quoted == "UnexpectedResponseError" else [0, 1])
+    assert run.returncode in ([3] if fault == "captive-portal" else [0, 1])
     assert quoted in run.stderr
 
 

@@ -1,116 +1,76 @@
-"""The story of one backup, told on the local service: ``cloudhsm-restore demo``."""
+"""The story of one backup, on the local service: ``cloudhsm-restore demo``."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+import sys
+from traceback import format_exception_only
+from typing import Any, Final
 
-from rich.console import Console, RenderableType
+from rich.console import Console
+from rich.highlighter import ReprHighlighter
 from rich.padding import Padding
-from rich.pretty import Pretty
+from rich.pretty import pretty_repr
 from rich.text import Text
-from rich.theme import Theme
 
-from cloudhsm_restore import Backup, BackupState, InvalidRequestError, ResourceNotFoundError
-from cloudhsm_restore.testing import Fault, LocalCloudHsm
+from cloudhsm_restore.testing import LocalCloudHsm
 
-from ._output import backups_table
-from ._settings import Problem, Status
-
-if TYPE_CHECKING:
-    from mypy_boto3_cloudhsmv2 import CloudHSMV2Client
-
-_THEME: Final = Theme({"repr.tag_name": "bold green", "repr.bool_false": "italic"})  # red is for failures
+_INDENT: Final = 4
 _ID: Final = "backup-a2b3c4d5e6f"
-_UNKNOWN_ID: Final = "backup-7777777zzzz"
+_DELETE: Final = f'>>> boto3_client.delete_backup(BackupId="{_ID}")["Backup"]["BackupState"]'
+_INJECT: Final = '>>> service.inject("drop-after-work", operation="RestoreBackup")'
+# Headings, Python that is run as it is shown, and remarks.
+_STORY: Final = f"""\
+# A backup is deleted, with plain boto3
+{_DELETE}
+# What is pending, and how long it can still be restored
+>>> [pending] = client.describe_backups(states=["PENDING_DELETION"])
+>>> pending.backup_id, str(pending.time_left())
+# RestoreClient restores it, and returns a typed object
+>>> client.restore_backup("{_ID}")
+# Two errors: restoring it twice, and an unknown ID
+>>> client.restore_backup("{_ID}")
+>>> client.restore_backup("backup-7777777zzzz")
+# The same backup again, but the response is lost
+{_DELETE}
+{_INJECT}
+>>> boto3_client.restore_backup(BackupId="{_ID}")
+boto3 retried, and reported a successful restore as a failure.
+{_DELETE}
+{_INJECT}
+>>> client.ensure_restored("{_ID}").backup_state
+ensure_restored lost the response too, called DescribeBackups, and reported the real state.
+# What to do next
+cloudhsm-restore serve         a local service like this one, for any AWS tool
+cloudhsm-restore list --help   how to find what can be restored in your account
+docs/start.md                  this story step by step, and the documentation"""
 
 
-def tell(console: Console) -> None:
-    """Delete a backup and get it back, and show what two mistakes and one lost answer look like."""
-    with LocalCloudHsm() as service, service.client() as client, console.use_theme(_THEME):
-        boto3_client = service.boto3_client()
+def run(console: Console) -> None:
+    """Run the story, and print each step with Python's own result."""
+    with LocalCloudHsm() as service, service.client() as client:
         service.add_backup(backup_id=_ID, tag_list=[{"Key": "Env", "Value": "prod"}])
-        _say(console, "Everything here runs on this machine. No AWS account is touched.", "bold green")
-        _say(console, f"A local CloudHSM service listens on {service.endpoint_url}.", "dim")
-
-        _heading(console, "Somebody deletes a backup, with plain boto3")
-        _delete(console, boto3_client)
-
-        _heading(console, "What is pending, and how long it can still be restored")
-        _code(console, 'client.describe_backups(states=["PENDING_DELETION"])')
-        pending = list(client.describe_backups(states=["PENDING_DELETION"]))
-        _expect([backup.backup_id for backup in pending], [_ID])
-        _result(console, backups_table(pending, width=console.width - 4, states=False))
-
-        _heading(console, "RestoreClient brings it back, as a typed object")
-        _code(console, f'client.restore_backup("{_ID}")')
-        restored = client.restore_backup(_ID)
-        _expect((restored.backup_id, restored.backup_state), (_ID, BackupState.READY))
-        _result(console, Pretty(restored))
-
-        _heading(console, "Two mistakes: restoring it again, and an ID that nobody knows")
-        _code(console, f'client.restore_backup("{_ID}")')
-        _failure(console, InvalidRequestError, lambda: client.restore_backup(_ID))
-        _code(console, f'client.restore_backup("{_UNKNOWN_ID}")')
-        _failure(console, ResourceNotFoundError, lambda: client.restore_backup(_UNKNOWN_ID))
-
-        _heading(console, "The same backup again, and this time the answer is lost on the way")
-        _delete_and_inject(console, service, boto3_client)
-        refused = boto3_client.exceptions.CloudHsmInvalidRequestException
-        _code(console, f'boto3_client.restore_backup(BackupId="{_ID}")')
-        _failure(console, refused, lambda: boto3_client.restore_backup(BackupId=_ID))
-        _expect(service.backups[_ID].backup_state, BackupState.READY)
-        _say(console, "boto3 tried again by itself, and calls a restore that worked a failure.", "yellow")
-        _delete_and_inject(console, service, boto3_client)
-        _code(console, f'client.ensure_restored("{_ID}").backup_state')
-        ensured: Backup = client.ensure_restored(_ID)
-        _expect(ensured.backup_state, BackupState.READY)
-        _result(console, Pretty(ensured.backup_state))
-        _say(console, "ensure_restored had the same bad luck, looked, and tells the truth.", "green")
-        console.print()
+        names = {"service": service, "client": client, "boto3_client": service.boto3_client()}
+        console.print(Text("Everything here runs on this machine. No AWS account is touched.", "bold green"))
+        console.print(Text(f"A local CloudHSM service listens on {service.endpoint_url}.", "dim"))
+        for line in _STORY.splitlines():
+            if line.startswith(">>> "):
+                _execute(console, line.removeprefix(">>> "), names)
+            elif line.startswith("# "):
+                console.print(Text("\n" + line.removeprefix("# "), "bold"))
+            else:
+                console.print(Text(line, "yellow"))
 
 
-def _delete(console: Console, boto3_client: "CloudHSMV2Client") -> None:
-    _code(console, f'backup = boto3_client.delete_backup(BackupId="{_ID}")["Backup"]')
-    _code(console, 'backup["BackupState"]')
-    backup = boto3_client.delete_backup(BackupId=_ID)["Backup"]
-    _result(console, Pretty(backup.get("BackupState")))
+def _execute(console: Console, code: str, names: dict[str, Any]) -> None:
+    def show(result: object) -> None:
+        if result is not None:
+            text = pretty_repr(result, max_width=console.width - _INDENT)
+            console.print(Padding(ReprHighlighter()(text), (0, 0, 0, _INDENT), expand=False))
 
-
-def _delete_and_inject(console: Console, service: LocalCloudHsm, boto3_client: "CloudHSMV2Client") -> None:
-    _delete(console, boto3_client)
-    service.inject(Fault.DROP_AFTER_WORK, operation="RestoreBackup")
-    _say(console, "Fault injected: RestoreBackup will do its work, and its answer is dropped.", "yellow")
-
-
-def _heading(console: Console, text: str) -> None:
-    console.print()
-    console.print(Text(text, "bold"))
-
-
-def _code(console: Console, code: str) -> None:
+    # Not wrapped, so that it can be copied.
     console.print(Text.assemble((">>> ", "dim"), (code, "cyan")), soft_wrap=True)
-
-
-def _say(console: Console, text: str, style: str = "") -> None:
-    console.print(Text(text, style))
-
-
-def _result(console: Console, result: RenderableType) -> None:
-    console.print(Padding(result, (0, 0, 0, 4), expand=False))
-
-
-def _failure(console: Console, expected: type[Exception], call: Callable[[], object]) -> None:
     try:
-        call()
-    except expected as error:
-        _result(console, Text(type(error).__name__, "bold red"))
-        if console.is_terminal:
-            _result(console, Text(str(error)))
-        else:  # one line, as it is
-            console.print(f"    {error}", soft_wrap=True)
-    else:
-        raise Problem(f"The demo went wrong: {expected.__name__} was not raised.", Status.FAILED)
-
-
-def _expect(seen: object, expected: object) -> None:
-    if seen != expected:
-        raise Problem(f"The demo went wrong: it saw {seen} instead of {expected}.", Status.FAILED)
+        # As Python's own prompt does it: the hook gets the value of an expression.
+        sys.displayhook = show
+        exec(compile(code, "<demo>", "single"), names)  # noqa: S102  (the code above, and no other)
+    except Exception as error:  # noqa: BLE001  (shown as Python shows it)
+        text = Text("".join(format_exception_only(error)).rstrip(), "red")
+        console.print(Padding(text, (0, 0, 0, _INDENT), expand=False))

@@ -1,280 +1,128 @@
-"""Data on standard output: tables for people, and JSON as `schema.json` describes it."""
+"""Data on standard output: tables, and JSON as `schema.json` describes it."""
 
 import json
+import shutil
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, cast
 
 import click
+from rich.cells import cell_len, chop_cells, set_cell_size
 
-from ._settings import Problem, Settings, Status, in_words, let_go, printable
+from cloudhsm_restore import Backup
+from cloudhsm_restore._redaction import printable
 
-if TYPE_CHECKING:
-    from rich.table import Table
-    from rich.text import Text
+from ._settings import Settings, redirect_to_devnull
 
-    from cloudhsm_restore import Backup, RestoreError
+_URGENT: Final = timedelta(days=1)
+_GAP: Final = 2
+_LEAST_TAGS: Final = 8  # a column of tags narrower than this is of no use
 
-URGENT: Final = timedelta(days=1)
-NOTHING: Final = "-"
-
-
-# --- Words ---
+Cell = tuple[str, str | None]
+"""A text in a table, and its color."""
 
 
-def time_left_in_words(left: timedelta | None) -> str:
-    """How long is left, in the two largest units, rounded down."""
+def format_time_left(left: timedelta | None) -> str:
+    """Return how long is left, in the two largest units, rounded down."""
     if left is None:
-        return NOTHING
+        return "-"
     minutes = int(left.total_seconds() // 60)
     if minutes < 1:
         return "any moment"
     days, hours = divmod(minutes // 60, 24)
     if days:
         return f"{days} d {hours} h"
+    # Seconds would be out of date before they are read.
     return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min"
 
 
-def account_of(backups: "Iterable[Backup]") -> str:
-    """The account that owns the backups, as their ARNs have it.
-
-    Asking STS instead would be a call to another service, with a permission and an endpoint of its own,
-    which may be out of reach on the night this is needed.
-    """
-    arns = [backup.backup_arn.split(":") for backup in backups if backup.backup_arn]
-    accounts = sorted({arn[4] for arn in arns if len(arn) > 5 and arn[4]})  # noqa: PLR2004  (arn:…:region:account:…)
-    return printable(", ".join(accounts)) or "unknown"
-
-
-def _in_words(value: object) -> str:
+def format_value(value: object) -> str:
+    """Return a field of a backup as a table shows it."""
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S} UTC"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return NOTHING if value is None else printable(str(value))
+    if isinstance(value, Mapping):
+        tags = cast("Mapping[str, str]", value)
+        value = ", ".join(f"{key}={item}" for key, item in tags.items()) or None
+    return "-" if value is None else printable(str(value))
 
 
-def _tags_in_words(backup: "Backup") -> str:
-    return printable(", ".join(f"{key}={value}" for key, value in backup.tags.items())) or NOTHING
+def _time_left(backup: Backup) -> Cell:
+    left = backup.time_left()
+    return format_time_left(left), "red" if left is not None and left < _URGENT else None
 
 
 # --- Tables ---
 
-# What stands side by side where there is room, and otherwise below each other in one column.
-_GROUPS: Final = (
-    ("Backup", "Cluster"),
-    ("State", "Deleted for good in"),
-    ("Created",),
-    ("HSM type", "Mode"),
-    ("Tags",),
-)
-_NARROW: Final = {"Deleted for good in": 11, "Created": 10, "Tags": 10}  # may be folded, to no less
-_GROWS: Final = ("Tags",)  # into the room that is left
-_GAP: Final = 2
 
-
-def backups_table(backups: "Iterable[Backup]", *, width: int, states: bool) -> "Table":
-    """One row for each backup, fitted to the width; ``states`` adds the column with their states."""
-    groups = [[title for title in group if states or title != "State"] for group in _GROUPS]
-    return _fitted(groups, [_cells(backup) for backup in backups], width)
-
-
-def _fitted(groups: Sequence[Sequence[str]], rows: "Sequence[Mapping[str, Text]]", width: int) -> "Table":
-    """A table with all titles side by side if that fits, else the groups, else a line for each cell."""
-    from rich.cells import cell_len
-    from rich.text import Text
-
-    titles = [title for group in groups for title in group]
-    widest = {
-        title: max(cell_len(text) for text in (title, *(row[title].plain for row in rows)))
-        for title in titles
+def backups_table(backups: Sequence[Backup], width: int, *, states: bool, regions: bool) -> list[str]:
+    """Return one line for each backup, fitted to the width."""
+    columns: dict[str, list[Cell]] = {
+        "ID": [(printable(each.backup_id), None) for each in backups],
+        "Time left": [_time_left(each) for each in backups],
+        "Region": [("".join((each.backup_arn or "").split(":")[3:4]), None) for each in backups if regions],
+        "State": [(format_value(each.backup_state), None) for each in backups if states],
+        "Cluster": [(format_value(each.cluster_id), None) for each in backups],
+        "Tags": [(format_value(each.tags), None) for each in backups],
+        "Created": [(format_value(each.create_timestamp)[:16], None) for each in backups],
+        "HSM type": [(format_value(each.hsm_type), None) for each in backups],
+        "Mode": [(format_value(each.mode), None) for each in backups],
     }
-    fits = _span(widest.values()) <= width
-    least = (min(_NARROW.get(group[0], width), max(widest[title] for title in group)) for group in groups)
-    if not fits and _span(least) > width:
-        return _cards(titles, rows)
-    columns = [[title] for title in titles] if fits else groups
-    table = _table()
-    for group in columns:
-        folded = None if fits else _NARROW.get(group[0])
-        fixed = None if group[0] in _GROWS else folded
-        table.add_column("\n".join(group), no_wrap=not folded, overflow="fold", width=fixed)
-    for number, row in enumerate(rows):
-        if number and not fits:
-            table.add_row()  # to tell them apart
-        table.add_row(*(Text("\n").join(row[title] for title in group) for group in columns))
-    return table
+    return fit(columns, width)
 
 
-def _span(widths: Iterable[int]) -> int:
-    """How wide columns of these widths are, side by side."""
-    return sum(width + _GAP for width in widths) - _GAP
+def fit(columns: Mapping[str, Sequence[Cell]], width: int) -> list[str]:
+    """Return a header and one line for each row, with the columns that fit. Columns can be empty.
+
+    The first two columns are always there: below each other if they do not fit side by side.
+    """
+    used, kept = -_GAP, dict[str, list[str]]()
+    # In the order of the columns: those that a user needs least come last, and are dropped first.
+    filled = {title: cells for title, cells in columns.items() if cells}
+    for title, cells in filled.items():
+        widest = max(cell_len(text) for text in (title, *(text for text, _ in cells)))
+        room = width - used - _GAP
+        if title == "Tags" and room >= _LEAST_TAGS:
+            widest = min(widest, room)
+        if widest <= room:
+            used += _GAP + widest
+            kept[title] = [_styled(_sized(text, widest), color) for text, color in ((title, None), *cells)]
+    if [*kept][:2] == [*filled][:2]:
+        return [(" " * _GAP).join(row).rstrip() for row in zip(*kept.values(), strict=True)]
+    rows = zip(*[*filled.values()][:2], strict=True)
+    return [_styled(part, color) for row in rows for text, color in row for part in chop_cells(text, width)]
 
 
-def _cards(titles: Sequence[str], rows: "Sequence[Mapping[str, Text]]") -> "Table":
-    """For a terminal too narrow for a table: a line for each cell. A long one goes on in the next line."""
-    from rich.text import Text
-
-    table = _table()
-    table.show_header = False
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for number, row in enumerate(rows):
-        if number:
-            table.add_row()  # to tell them apart
-        for title in titles:
-            table.add_row(Text(title, "dim"), row[title])
-    return table
+def _sized(text: str, width: int) -> str:
+    return set_cell_size(text, width) if cell_len(text) <= width else set_cell_size(text, width - 1) + "…"
 
 
-def _table() -> "Table":
-    from rich.table import Table
-
-    return Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
+def _styled(text: str, color: str | None) -> str:
+    return click.style(text, fg=color) if color else text
 
 
-def _cells(backup: "Backup") -> "dict[str, Text]":
-    from rich.text import Text
-
-    left = backup.time_left()
-    created = backup.create_timestamp
-    return {
-        "Backup": Text(printable(backup.backup_id), "bold"),
-        "Cluster": Text(_in_words(backup.cluster_id), "dim"),
-        "State": Text(_in_words(backup.backup_state)),
-        "Deleted for good in": Text(
-            time_left_in_words(left), "bold red" if left is not None and left < URGENT else ""
-        ),
-        "Created": Text(f"{created:%Y-%m-%d %H:%M} UTC" if created else NOTHING),
-        "HSM type": Text(_in_words(backup.hsm_type)),
-        "Mode": Text(_in_words(backup.mode), "dim"),
-        "Tags": Text(_tags_in_words(backup)),
-    }
-
-
-def backup_table(backup: "Backup") -> "Table":
-    """Everything about one backup, a line for each field; fields that AWS added later come last."""
-    from rich.text import Text
-
-    table = _table()
-    table.show_header = False
+def backup_table(backup: Backup) -> Iterator[str]:
+    """Yield a line for each field of a backup; fields that AWS added later come last."""
     fields: dict[str, object] = {name: getattr(backup, name) for name in type(backup).model_fields}
-    fields["tag_list"] = _tags_in_words(backup)
-    for name, value in (fields | (backup.model_extra or {})).items():
-        table.add_row(
-            Text(name.replace("_", " ").replace("tag list", "tags"), "dim"),
-            Text(_in_words(value), overflow="fold"),
-        )
-        if name == "delete_timestamp":
-            table.add_row(Text("deleted for good in", "dim"), _cells(backup)["Deleted for good in"])
-    return table
+    fields |= {"tag_list": backup.tags, "time_left": _time_left(backup)[0]} | (backup.model_extra or {})
+    for name, value in fields.items():
+        # Not fitted to the width: a terminal wraps an ARN so that it can still be copied.
+        yield f"{name.replace('_', ' ').replace('tag list', 'tags'):<18}{format_value(value)}"
 
 
-# --- What became of each backup ---
+# --- Writing ---
 
 
-class Outcome(StrEnum):
-    """What became of one backup that was to be restored."""
+class OutputWriter:
+    """Standard output. JSON Lines are written one by one, everything else at the end."""
 
-    RESTORED = "restored"
-    """It is READY."""
-    ALREADY_RESTORED = "already_restored"
-    """It is READY, and was READY when the command looked at it first."""
-    NOT_EXEMPT = "not_exempt"
-    """It is READY, but ``--never-expires`` failed: the retention policy may purge it again."""
-    FAILED = "failed"
-    """It was not restored."""
-    UNKNOWN = "unknown"
-    """It may have been restored or not."""
-    NOT_TRIED = "not_tried"
-    """The command ended before its turn came."""
-    WOULD_RESTORE = "would_restore"
-    """Dry run: it is PENDING_DELETION."""
-    WOULD_NOT_RESTORE = "would_not_restore"
-    """Dry run: it is not there, or in a state that cannot be restored."""
-    CANNOT_SAY = "cannot_say"
-    """Dry run: the command may not look at it; it would be tried all the same."""
-
-
-WORDS: Final[Mapping[Outcome, tuple[str, str]]] = {
-    Outcome.RESTORED: ("restored", "green"),
-    Outcome.ALREADY_RESTORED: ("already fine", "green"),
-    Outcome.NOT_EXEMPT: ("restored but not exempt", "yellow"),
-    Outcome.FAILED: ("failed", "red"),
-    Outcome.UNKNOWN: ("unknown", "yellow"),
-    Outcome.NOT_TRIED: ("not tried", "yellow"),
-    Outcome.WOULD_RESTORE: ("would be restored", "green"),
-    Outcome.WOULD_NOT_RESTORE: ("would not be restored", "red"),
-    Outcome.CANNOT_SAY: ("would be tried unseen", "yellow"),
-}
-"""Each outcome in words, and their colour."""
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One backup and what became of it."""
-
-    backup_id: str
-    outcome: Outcome
-    backup: "Backup | None" = None
-    error: "RestoreError | None" = None
-
-
-def outcomes_table(records: Iterable[Record], *, width: int) -> "Table":
-    """One row for each backup with its outcome, fitted to the width."""
-    from rich.text import Text
-
-    rows = [
-        {
-            "Backup": Text(printable(record.backup_id), "bold"),
-            "Cluster": Text(_in_words(record.backup.cluster_id if record.backup else None), "dim"),
-            "Outcome": Text(*WORDS[record.outcome]),
-        }
-        for record in records
-    ]
-    return _fitted([["Backup"], ["Cluster"], ["Outcome"]], rows, width)
-
-
-# --- JSON: `schema.json` is the contract ---
-
-
-def backup_json(backup: "Backup") -> dict[str, Any]:
-    """The fields of `Backup`, all of them; those that AWS added later under AWS's own names."""
-    return backup.model_dump(mode="json")
-
-
-def record_json(record: Record) -> dict[str, Any]:
-    """What became of one backup."""
-    error = record.error
-    return {
-        "backup_id": record.backup_id,
-        "outcome": record.outcome,
-        "backup": record.backup and backup_json(record.backup),
-        "error": error
-        and {
-            "type": type(error).__name__,
-            "message": in_words(error),
-            "retryable": error.retryable,
-            "outcome_unknown": error.outcome_unknown,
-            "code": getattr(error, "code", None),
-            "request_id": getattr(error, "request_id", None),
-        },
-    }
-
-
-class Data:
-    """Standard output. In JSON lines each item is written as it comes, otherwise all at the end."""
-
-    def __init__(self, settings: Settings, *, one: bool = False) -> None:
-        """``one`` is for a single item, which is not a list of one."""
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._one = one
         self._items: list[dict[str, Any]] = []
         self.failure: OSError | None = None
-        """Why nothing can be written any more. It must not keep anything from being restored."""
+        """Why standard output cannot be written any more. `check` raises it, when all else is done."""
 
     def add(self, item: dict[str, Any]) -> None:
         """Write one item, or keep it for the end."""
@@ -283,27 +131,26 @@ class Data:
         else:
             self._items.append(item)
 
-    def end(self, table: "Callable[[int], Table]") -> None:
-        """Write what was kept: as JSON, or the table, which is made for a width."""
+    def end(self, table: Callable[[int], Iterable[str]], *, one: bool = False) -> None:
+        """Write what was kept: as JSON, or as a table for the width. ``one`` item is not a list."""
         if self._settings.format == "json":
-            self._write(json.dumps(self._items[0] if self._one else self._items, indent=2))
+            self._write(json.dumps(self._items[0] if one else self._items, indent=2))
         elif self._settings.format == "table" and self._items:
-            console = self._settings.console()
-            with console.capture() as rendered:
-                console.print(table(console.width))
-            self._write("\n".join(line.rstrip() for line in rendered.get().splitlines()))
+            text = "".join(f"{line}\n" for line in table(shutil.get_terminal_size().columns))
+            self._write(text if self._settings.colors_on(sys.stdout) else click.unstyle(text))
 
     def check(self) -> None:
-        """End the command if its data could not be written. A reader that has had enough is no failure."""
-        if self.failure is not None and not isinstance(self.failure, BrokenPipeError):
-            what = f"Standard output cannot be written: {self.failure.strerror}."
-            raise Problem(what, Status.FAILED) from self.failure
+        """Raise if anything could not be written."""
+        if self.failure is not None:
+            raise self.failure
 
     def _write(self, text: str) -> None:
-        if self.failure is not None:
+        # After the first failure nothing is written: a line would follow a gap.
+        if self.failure is not None or not text:
             return
         try:
-            click.echo(text, color=True)  # the console has decided about colours
+            sys.stdout.write(f"{text}\n")
+            sys.stdout.flush()
         except OSError as error:
             self.failure = error
-            let_go(sys.stdout)
+            redirect_to_devnull(sys.stdout)

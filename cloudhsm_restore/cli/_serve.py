@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from ._settings import Problem, Settings, Status
+from ._settings import CommandError, Settings, Status
 
 if TYPE_CHECKING:
     from cloudhsm_restore.testing import BackupFields, LocalCloudHsm, ReceivedRequest
@@ -81,12 +81,12 @@ def serve(settings: Settings, port: int | None, pending: int, faults: Iterable[M
         _inject(service, faults)
         export, undo = _exports(service.environ)
         click.echo(export)
-        settings.say(
+        settings.echo_stderr(
             "Run the line above in another shell to point AWS tools at this service. Press Ctrl-C to stop it."
         )
         while (request := requests.get()) is not None:
-            settings.say(_line(request))
-    settings.say(f"Stopped. To undo the export, run:\n{undo}")
+            settings.echo_stderr(_line(request))
+    settings.echo_stderr(f"Stopped. To undo the export, run:\n{undo}")
 
 
 def _stop(requests: "SimpleQueue[ReceivedRequest | None]", number: int) -> None:
@@ -107,7 +107,7 @@ def _local_service(
         if others:
             return _local_service(region, on_request, *others)
         message = f"Cannot listen on 127.0.0.1:{port}: {error.strerror}."
-        raise Problem(message, Status.CONFIGURATION) from error
+        raise CommandError(message, Status.CONFIGURATION) from error
 
 
 def _add_backups(service: "LocalCloudHsm", pending: int) -> None:

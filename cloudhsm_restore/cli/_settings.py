@@ -1,67 +1,41 @@
-"""What holds for every command: the options, the client made from them, exit statuses and messages."""
+"""The options that were given, and what follows from them: clients, target, messages, exit status."""
 
-import logging
 import os
-import re
 import shlex
 import sys
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Final, Literal, TextIO, cast
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import click
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from cloudhsm_restore import Backup, RestoreClient
 
-    from cloudhsm_restore import RestoreClient, RestoreError
-
-Output = Literal["table", "json", "jsonl"]
-
-DEFAULT_WORKERS: Final = 8
-DEFAULT_TIMEOUT: Final = 300.0
-_BOTO3_POOL: Final = 10  # connections, unless the config says otherwise; restore_backups uses no more
+_REPEATED: Final = ("never_expires", "workers", "timeout", "yes", "region", "profile", "endpoint_url")
 
 
 class Status(IntEnum):
-    """The exit statuses. Where several apply, see `worst`."""
+    """The exit statuses, the one with precedence first; 0 is not needed where there is another."""
 
-    DONE = 0
-    FAILED = 1
-    USAGE = 2
+    INTERRUPTED = 130
+    PENDING = 5
     UNKNOWN = 3
     CONFIGURATION = 4
-    INTERRUPTED = 130
+    FAILED = 1
+    USAGE = 2
+    DONE = 0
 
 
-_BY_WEIGHT: Final = (
-    Status.INTERRUPTED,
-    Status.UNKNOWN,
-    Status.CONFIGURATION,
-    Status.FAILED,
-    Status.USAGE,
-)
+def worst(statuses: Iterable[Status]) -> Status:
+    """Return the one status of a run that has all of these."""
+    return min(statuses, key=[*Status].index, default=Status.DONE)
 
 
-def worst(statuses: set[Status]) -> Status:
-    """The one status for a run in which all of these came up."""
-    return next((status for status in _BY_WEIGHT if status in statuses), Status.DONE)
-
-
-def status_of(error: "RestoreError") -> Status:
-    """The exit status that a failure calls for."""
-    from cloudhsm_restore import AuthenticationError, ConfigurationError, ParameterError
-
-    if error.outcome_unknown:
-        return Status.UNKNOWN
-    if isinstance(error, ConfigurationError | AuthenticationError):
-        return Status.CONFIGURATION
-    return Status.USAGE if isinstance(error, ParameterError) else Status.FAILED
-
-
-class Problem(click.ClickException):
+class CommandError(click.ClickException):
     """Ends the command with one message on standard error and an exit status."""
 
     def __init__(self, message: str, status: Status) -> None:
@@ -69,233 +43,150 @@ class Problem(click.ClickException):
         self.status = status
 
 
-# The library advises in Python; here the same advice has to be something to type, and is given once.
-_IN_WORDS: Final = (
-    (r"Call ensure_restored\(\) to find out", "Run the same command again to find out"),
-    (r"Call ensure_restored\(\) again", "Run the same command again"),
-    (r"with get_backup\(\)", "with the command show"),
-    (r"(find out\.) (Retry|Run the same command again)\.$", r"\1"),
-    (r"(<[^>].{60}).*>", r"\1..."),  # a page that a web server has sent
-)
-
-_REGION: Final = "Give --region, or set AWS_DEFAULT_REGION."
-_SIGN_IN: Final = "Run `aws sso login` with this profile."
-_CREDENTIALS: Final = (
-    "Give --profile, or set AWS_PROFILE; a profile of IAM Identity Center also needs `aws sso login`."
-)
-# By the class of botocore's exception and how its text begins. The library's own advice names all four.
-_CONFIGURE: Final = (
-    ("NoRegionError", "", _REGION),
-    ("ValueError", "Invalid endpoint: https://cloudhsmv2..", _REGION),  # it is set, and empty
-    ("NoCredentialsError", "", _CREDENTIALS),
-    ("PartialCredentialsError", "", "Set both halves of the key, or give --profile."),
-    ("ProfileNotFound", "", "`aws configure list-profiles` lists those that there are."),
-    ("SSOError", "", _SIGN_IN),
-    ("TokenRetrievalError", "", _SIGN_IN),
-    ("ValueError", "Invalid endpoint", "An endpoint is a URL that starts with http:// or https://."),
-)
-_NOT_READ: Final = "AWS_REGION is set, but boto3 does not read it."
-_STRANGER: Final = (
-    "This does not look like CloudHSM. Check the endpoint and the proxy, and whether this network has a "
-    "page to log in on (a captive portal)."
-)
-_GATEWAY: Final = (502, 503, 504)  # what stands in front of AWS says so itself, and that passes
-
-
-def in_words(error: "RestoreError") -> str:
-    """The one line of a failure, for somebody at a terminal."""
-    line = str(error)
-    if better := _advice(error):
-        line = f"{line.removesuffix(error.advice.format(operation=error.operation)).rstrip()} {better}"
-    for python, words in _IN_WORDS:
-        line = re.sub(python, words, line)
-    return printable(line)
-
-
-def _advice(error: "RestoreError") -> str:
-    """What to do at a command line, where that is more than the library can know."""
-    from cloudhsm_restore import ConfigurationError, RestoreError
-
-    cause = error.__cause__
-    if _is_a_strangers(error) or (isinstance(cause, RestoreError) and _is_a_strangers(cause)):
-        return _STRANGER
-    if not isinstance(error, ConfigurationError) or cause is None:
-        return ""
-    names = {cls.__name__ for cls in type(cause).__mro__}
-    for name, beginning, advice in _CONFIGURE:
-        if name in names and str(cause).startswith(beginning):
-            not_read = advice == _REGION and os.environ.get("AWS_REGION")
-            return f"{_NOT_READ} {advice}" if not_read else advice
-    return ""
-
-
-def _is_a_strangers(error: "RestoreError") -> bool:
-    """Whether somebody else than AWS has answered: AWS names an error, and numbers each request."""
-    from cloudhsm_restore import ApiError, UnexpectedResponseError
-
-    if isinstance(error, ApiError):
-        return error.code.isdigit() and not error.request_id and error.http_status_code not in _GATEWAY
-    if not isinstance(error, UnexpectedResponseError) or error.body is None:
-        return False
-    response = cast("Mapping[str, Any]", error.response or {})  # as botocore makes it, for it has a body
-    numbered = response.get("ResponseMetadata", {}).get("RequestId")
-    return not numbered or error.body.lstrip().startswith("<")
-
-
-def printable(text: str) -> str:
-    """The text without characters that would do something to a terminal: it may come from anywhere."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
-
-
-def let_go(stream: TextIO) -> None:
-    """Let what is still to be written go nowhere, so that Python does not stumble over it at its end."""
+def redirect_to_devnull(stream: TextIO) -> None:
+    """Discard the rest of a stream that cannot be written, so that Python can flush it when it exits."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def without_password(url: str) -> str:
-    """The URL as it may be shown."""
-    return re.sub(r"(?<=//)[^/]*@", "***@", url)
+    """Return a URL as it can be shown."""
+    from cloudhsm_restore._redaction import Masker, printable, url_secrets
+
+    return printable(Masker(url_secrets(None, url)).text(url))
 
 
-def _endpoint_of_environment() -> str | None:
-    """The endpoint that boto3 takes from the environment: a restore there must not look like a real one."""
-    if os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
-        return None
-    return os.environ.get("AWS_ENDPOINT_URL_CLOUDHSM_V2") or os.environ.get("AWS_ENDPOINT_URL")
+@dataclass(eq=False)
+class Connection:
+    """A client, where it sends its requests, and the backups that it is to restore."""
+
+    client: "RestoreClient"
+    region: str | None
+    endpoint: str
+    events: Any
+    """The events of the boto3 client."""
+    backup_ids: Sequence[str] = ()
 
 
 @dataclass
 class Settings:
-    """The options that every command has."""
+    """The options of all commands."""
 
     region: str | None = None
     profile: str | None = None
     endpoint_url: str | None = None
-    output: Output | None = None
+    output: str | None = None
     no_color: bool = False
     verbose: bool = False
-
-    place: str = ""
-    """Where the client works, in words, as soon as there is one."""
+    every: bool = False
+    states: Sequence[str] = ()
+    clusters: Sequence[str] = ()
+    tags: Sequence[str] = ()
+    deleted_after: datetime | None = None
+    deleted_before: datetime | None = None
+    all_regions: bool = False
+    exit_code: bool = False
+    all_pending: bool = False
+    never_expires: bool = False
+    dry_run: bool = False
+    yes: bool = False
+    workers: int | None = None
+    timeout: float | None = None
+    connections: list[Connection] = field(default_factory=list[Connection])
+    """The clients so far."""
 
     @property
-    def format(self) -> Output:
-        """The format of the data: a table for people, lines of JSON for programs, unless it was chosen."""
+    def filtered(self) -> bool:
+        """Whether an option selects among the backups."""
+        return bool(self.clusters or self.tags or self.deleted_after or self.deleted_before)
+
+    @property
+    def format(self) -> str:
+        """The output format: a table for a terminal, JSON Lines for a pipe, unless one was chosen."""
         return self.output or ("table" if sys.stdout.isatty() else "jsonl")
 
-    def colors_on(self, *, stderr: bool = False) -> bool:
-        """Whether to write colours. https://no-color.org has the rules."""
+    def colors_on(self, stream: TextIO) -> bool:
+        """Return whether to write colors to the stream, by the rules of https://no-color.org."""
         wanted = not (self.no_color or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb")
-        return wanted and (sys.stderr if stderr else sys.stdout).isatty()
+        return wanted and stream.isatty()
 
-    def console(self, *, stderr: bool = False) -> "Console":
-        """A rich console that keeps to the options."""
-        from rich.console import Console
-
-        return Console(
-            stderr=stderr,
-            color_system="auto" if self.colors_on(stderr=stderr) else None,
-            highlight=False,
-            emoji=False,
-            markup=False,
-        )
-
-    def say(self, text: str, color: str | None = None) -> None:
-        """Tell the user something that is not data. If nobody listens, the work goes on all the same."""
+    def echo_stderr(self, text: str, color: str | None = None, *, end: str = "\n") -> None:
+        """Print a message. If standard error cannot be written, the work still goes on."""
         try:
-            styled = click.style(text, fg=color) if color else text
-            click.echo(styled, err=True, color=self.colors_on(stderr=True))
+            styled = click.style(text, fg=color) if color and self.colors_on(sys.stderr) else text
+            sys.stderr.write(styled + end)
+            sys.stderr.flush()
         except OSError:
-            let_go(sys.stderr)
+            redirect_to_devnull(sys.stderr)
 
-    def options(self) -> list[str]:
-        """The options that lead another command to the same place."""
-        given = {
-            "--region": self.region,
-            "--profile": self.profile,
-            "--endpoint-url": self.endpoint_url and without_password(self.endpoint_url),
-        }
-        return [word for option, value in given.items() if value is not None for word in (option, value)]
+    def command(self, name: str, *words: str) -> str:
+        """Return a command line of this program to copy, with those options that it needs to do the same."""
+        context = click.get_current_context()
+        options: list[str] = []
+        for option in context.command.params:
+            # Not from the context, which has only what was given after the command.
+            value = getattr(self, str(option.name), None)
+            if option.name in _REPEATED and value:
+                options += [option.opts[-1], *([] if value is True else [without_password(f"{value}")])]
+        return f"{context.find_root().info_name} {shlex.join([name, *options, *words])}"
 
-    def command(self, *words: str) -> str:
-        """A command line of this tool to copy, as it was started and for the same place."""
-        prog = click.get_current_context().find_root().info_name or "cloudhsm-restore"
-        return f"{prog} {shlex.join([words[0], *self.options(), *words[1:]])}"
+    # --- Clients ---
 
-    @contextmanager
-    def client(self, workers: int = DEFAULT_WORKERS) -> "Generator[RestoreClient]":
-        """A client for the chosen place; its failures end the command with a message and a status."""
-        from cloudhsm_restore import ConfigurationError, RestoreClient, RestoreError
+    @cached_property
+    def session(self) -> Any:
+        """The boto3 session. It keeps the last client that was created from it, in ``made``."""
+        import boto3
 
+        from cloudhsm_restore import ConfigurationError
+
+        # `RestoreClient` creates the client, with its checks and its name in the user agent. What the client
+        # knows about region and endpoint is public only on boto3's client itself.
+        class Session(boto3.Session):
+            def client(self, *args: Any, **options: Any) -> Any:
+                self.made = super().client(*args, **options)
+                return self.made
+
+        try:
+            session = Session(profile_name=self.profile, region_name=self.region)
+        except Exception as error:  # whatever it is, it comes from the profile or the configuration file
+            raise ConfigurationError(str(error)) from error
         if self.verbose:
-            log_to_stderr(logging.INFO)
-        try:
-            import boto3
-            from botocore.config import Config
+            from ._display import Verbose
 
+            Verbose(self, session.events)
+        return session
+
+    def connect(self, region: str | None = None, backup_ids: Sequence[str] = ()) -> Connection:
+        """Create a client, which is closed when the command ends."""
+        from botocore.config import Config
+
+        from cloudhsm_restore import RestoreClient
+
+        # `restore_backups` runs no more workers than the connection pool holds.
+        config = Config(max_pool_connections=self.workers) if self.workers else None
+        client = RestoreClient(
+            session=self.session, region_name=region, endpoint_url=self.endpoint_url, config=config
+        )
+        click.get_current_context().with_resource(client)
+        meta = self.session.made.meta
+        endpoint = without_password(meta.endpoint_url)
+        connection = Connection(client, meta.region_name, endpoint, meta.events, backup_ids)
+        self.connections.append(connection)
+        return connection
+
+    def target(self, backups: "Iterable[Backup]" = ()) -> str:
+        """Return the account, and where requests are sent according to the clients themselves.
+
+        The account is that of the backups, or else of the credentials, if they have it. STS is not called:
+        that would take a permission and an endpoint of its own, which may be out of reach.
+        """
+        accounts = {(backup.backup_arn or "").split(":")[4:5][0] for backup in backups if backup.backup_arn}
+        if not accounts:
             try:
-                session = boto3.Session(profile_name=self.profile, region_name=self.region)
-            except Exception as error:  # whatever it is, it comes from the profile or the config file
-                raise ConfigurationError(str(error)) from error
-            endpoint = self.endpoint_url or _endpoint_of_environment()
-            places = {
-                "region": session.region_name or (endpoint and "not set"),  # an endpoint can do without
-                "profile": self.profile,
-                "endpoint": endpoint and printable(without_password(endpoint)),
-            }
-            self.place = ", ".join(f"{what} {place}" for what, place in places.items() if place)
-            if self.verbose:
-                session.events.register("request-created.cloudhsm-v2", _log_request)
-                session.events.register("response-received.cloudhsm-v2", _log_answer)
-            config = Config(max_pool_connections=workers) if workers > _BOTO3_POOL else None
-            with RestoreClient(session=session, endpoint_url=self.endpoint_url, config=config) as client:
-                yield client
-        except RestoreError as error:
-            words = in_words(error)
-            if error.retryable and "again" not in words and _STRANGER not in words:
-                words += " It may work if you try again."
-            place = f"\nThis was in {self.place}." if self.place else ""
-            raise Problem(words + place, status_of(error)) from error
-
-
-# --- --verbose ---
-
-_logger: Final = logging.getLogger("cloudhsm_restore.cli")
-
-
-class _ToStderr(logging.Handler):
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            sys.stderr.write(self.format(record) + "\n")  # looked up each time: a progress bar stands in
-        except OSError:
-            let_go(sys.stderr)
-
-
-def log_to_stderr(level: int) -> None:
-    """Show what the library logs."""
-    handler = _ToStderr()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    logger = logging.getLogger("cloudhsm_restore")
-    logger.addHandler(handler)
-    logger.setLevel(level)
-
-
-def _log_request(request: object, operation_name: str, **_: object) -> None:
-    # Once for each try of botocore's. The body has IDs and filters; credentials are in the headers.
-    body = getattr(request, "data", b"")
-    _logger.info("%s %s", operation_name, body.decode() if isinstance(body, bytes) else body)
-
-
-def _log_answer(
-    event_name: str,
-    response_dict: Mapping[str, Any] | None = None,
-    parsed_response: Mapping[str, Any] | None = None,
-    exception: Exception | None = None,
-    **_: object,
-) -> None:
-    # Once for each try, as well. Only the class of an exception: its text may have the endpoint's password.
-    status = f"HTTP {response_dict['status_code']}" if response_dict else ""
-    code = (parsed_response or {}).get("Error", {}).get("Code", "")
-    failure = type(exception).__name__ if exception else ""
-    said = " ".join(filter(None, (status, str(code), failure)))
-    _logger.info("%s: %s", event_name.rpartition(".")[2], printable(said))
+                accounts = {getattr(self.session.get_credentials(), "account_id", None) or "unknown"}
+            except Exception:  # noqa: BLE001  (a failed call has reported the credentials already)
+                accounts = {"unknown"}
+        places = [f"region {each.region or 'not set'}, endpoint {each.endpoint}" for each in self.connections]
+        if len(places) > 3:  # noqa: PLR2004  (more are counted, because a message is one line)
+            places = [f"{len(places)} regions"]
+        profile = [f"profile {self.profile}"] if self.profile else []
+        return ", ".join([f"account {', '.join(sorted(accounts))}", *profile, *places])
