@@ -17,7 +17,7 @@ $(shell rm -rf $(OTHERS))
 endif
 endif
 
-.PHONY: demo picture schema test docs docs-look docs-output check types build sbom licenses audit release versions fault-injection fuzz bench benchmark-cli javascript clean
+.PHONY: demo picture schema test docs docs-look docs-output check types build sbom licenses audit release versions fault-injection state-space fuzz bench benchmark-cli javascript clean
 
 demo: .venv/demo
 	.venv/bin/python -m cloudhsm_restore demo
@@ -172,10 +172,14 @@ benchmark-cli: .venv/demo .venv-aws/done
 fault-injection: .venv/test
 	.venv/bin/python -m tests.fault_injection
 	.venv/bin/python -m tests.fault_injection --asynchronous
+
 # A program in another language against the local service. Installs AWS's SDK for JavaScript from npm.
 javascript: .venv/dev
 	.venv/bin/python -m tests.check_javascript .venv-javascript
 
+# All schedules of the state machine with a model of the service, to the fixed point, in a few minutes.
+state-space: .venv/test
+	.venv/bin/python -m tests.state_space
 
 # An hour of coverage-guided fuzzing with atheris; `make fuzz SECONDS=60` takes a minute.
 SECONDS ?= 3600

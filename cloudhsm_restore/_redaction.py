@@ -86,7 +86,7 @@ class Masker:
         """Take the secrets of a call; the signature of its request is one that no other request has."""
         forms = _all_forms(frozenset(secrets))
         self._forms: Final = (signature, *forms) if signature else forms
-        self._margin: Final = 6 * max(map(len, self._forms), default=0)  # "\u002b" is six for one.
+        self._margin: Final = 6 * max(map(len, self._forms), default=0)  # "\u002b" is six characters.
 
     def text(self, text: str) -> str:
         """Return at most `KEPT` characters of the text, with each secret replaced."""
@@ -147,7 +147,7 @@ class Masker:
 
         Args:
             error: the exception, which is changed in place.
-            handled: what the caller was handling when it called this library, which is not ours to change.
+            handled: what the caller was handling when it called this library, which stays as it is.
         """
         waiting, seen = [error], {id(handled)}
         while waiting and len(seen) < _MAX_CHAIN:

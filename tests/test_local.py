@@ -144,7 +144,7 @@ def test_pages_of_a_list_that_changes(
         {"NextToken": "nowhere"},
         {"NextToken": "MQ=="},
         {"NextToken": "é"},
-        {"Filters": {"colour": ["red"]}},
+        {"Filters": {"color": ["red"]}},
         {"Filters": []},
         {"Filters": {"states": "READY"}},
     ],
@@ -344,7 +344,7 @@ def test_connection_refused_cannot_be_random(service: LocalCloudHsm) -> None:
         service.inject_randomly(1, faults=[Fault.CONNECTION_REFUSED])
 
 
-def test_refusing_and_listening(service: LocalCloudHsm, boto3_client: CloudHSMV2Client) -> None:
+def test_connection_refused_and_listen(service: LocalCloudHsm, boto3_client: CloudHSMV2Client) -> None:
     """CONNECTION_REFUSED stops listening until ``listen``; the port and the backups stay."""
     backup = service.add_backup()
     url = service.endpoint_url
@@ -409,7 +409,7 @@ def test_new_backups(service: LocalCloudHsm) -> None:
 
 
 MISUSES: list[Callable[[Any], Any]] = [
-    lambda service: service.add_backup(colour="red"),
+    lambda service: service.add_backup(color="red"),
     lambda service: service.add_backup(backup_id="backup-1") and service.add_backup(backup_id="backup-1"),
     lambda service: service.inject("no such fault"),
     lambda service: service.inject(Fault.THROTTLED, "restore_backup"),

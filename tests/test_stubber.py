@@ -98,8 +98,8 @@ def test_a_response_has_boto3s_shape() -> None:
     assert backup_response()["Backup"]["BackupId"] != raw["BackupId"]
     assert "DeleteTimestamp" not in backup_response()["Backup"]
     assert "Mode" not in backup_response(mode=None)["Backup"]
-    with pytest.raises(TypeError, match="no field colour"):
-        backup_response(colour="red")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    with pytest.raises(TypeError, match="no field color"):
+        backup_response(color="red")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 def test_it_needs_nothing_around(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,7 +203,7 @@ def test_a_whole_story() -> None:
 
 
 def test_an_operation_that_there_is_not() -> None:
-    """A misspelt operation is a ValueError."""
+    """A misspelled operation is a ValueError."""
     with RestoreStubber() as stub, pytest.raises(ValueError, match="RestoreBackups"):
         stub.add_response({}, operation="RestoreBackups")
 

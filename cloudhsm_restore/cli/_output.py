@@ -62,9 +62,9 @@ def backups_table(backups: Sequence[Backup], width: int, *, states: bool, region
     columns: dict[str, list[Cell]] = {
         "ID": [(printable(each.backup_id), None) for each in backups],
         "Time left": [_time_left(each) for each in backups],
-        "Region": [("".join((each.backup_arn or "").split(":")[3:4]), None) for each in backups if regions],
-        "State": [(format_value(each.backup_state), None) for each in backups if states],
         "Cluster": [(format_value(each.cluster_id), None) for each in backups],
+        "State": [(format_value(each.backup_state), None) for each in backups if states],
+        "Region": [("".join((each.backup_arn or "").split(":")[3:4]), None) for each in backups if regions],
         "Tags": [(format_value(each.tags), None) for each in backups],
         "Created": [(format_value(each.create_timestamp)[:16], None) for each in backups],
         "HSM type": [(format_value(each.hsm_type), None) for each in backups],
@@ -83,7 +83,9 @@ def fit(columns: Mapping[str, Sequence[Cell]], width: int) -> list[str]:
     filled = {title: cells for title, cells in columns.items() if cells}
     for title, cells in filled.items():
         widest = max(cell_len(text) for text in (title, *(text for text, _ in cells)))
-        room = width - used - _GAP
+        # The tags stay longer than state and region, but may have to be cropped.
+        later = _GAP + _LEAST_TAGS if title in ("State", "Region") and "Tags" in filled else 0
+        room = width - used - _GAP - later
         if title == "Tags" and room >= _LEAST_TAGS:
             widest = min(widest, room)
         if widest <= room:

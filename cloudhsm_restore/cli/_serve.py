@@ -74,8 +74,9 @@ def serve(settings: Settings, port: int | None, pending: int, faults: Iterable[M
     # Requests are printed here and not by the threads that serve them, which would wait for a terminal or a
     # pipe that is not read.
     requests: SimpleQueue[ReceivedRequest | None] = SimpleQueue()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, _: _stop(requests, number))
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Windows has no SIGHUP.
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda number, _: _stop(requests, number))
     with _local_service(settings.region, requests.put, *(_PORTS if port is None else (port,))) as service:
         _add_backups(service, pending)
         _inject(service, faults)

@@ -61,10 +61,10 @@ class FaultQueue:
                 return injected
         return self._random.draw() if self._random else None
 
-    def draw_refusal(self) -> bool:
+    def draw_stop(self) -> bool:
         """Take a CONNECTION_REFUSED that is next out of the queue. It needs no request to take effect."""
-        refused = False
+        found = False
         while self.injected and self.injected[0].fault is Fault.CONNECTION_REFUSED:
             self.injected.popleft()
-            refused = True
-        return refused
+            found = True
+        return found

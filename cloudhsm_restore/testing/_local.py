@@ -186,8 +186,8 @@ class LocalCloudHsm:
             raise ValueError(f"unknown operation {operation!r}; expected one of {', '.join(OPERATIONS)}")
         with self._lock:
             self._faults.inject(_fault(fault), operation, times, seconds)
-            refuse = self._faults.draw_refusal()
-        if refuse:
+            stop = self._faults.draw_stop()
+        if stop:
             self.refuse()
 
     def inject_randomly(
@@ -278,12 +278,12 @@ class LocalCloudHsm:
                 operation, backup_id, fault, done, status=response.status if response else None
             )
             self._requests.append(received)
-            refuse = self._faults.draw_refusal()
+            stop = self._faults.draw_stop()
         # Without the lock, because the callback may use this service.
         self._report(received)
         if injected and fault is Fault.DELAY:
             self._closing.wait(injected.seconds)  # or until the service is closed
-        if refuse:
+        if stop:
             self.refuse()
             return response and replace(response, close_after=True)
         return response

@@ -105,7 +105,7 @@ class Server(ThreadingHTTPServer):
                 thread.join()
 
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002
-        """Log at debug level only: clients close connections early for good reasons."""
+        """Log at debug level only: a client may close a connection for many reasons."""
         _logger.debug("a connection from %s ended early", client_address)
 
 

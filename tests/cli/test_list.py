@@ -186,6 +186,27 @@ def test_time_left() -> None:
     assert format_time_left(None) == "-"
 
 
+@pytest.mark.parametrize(
+    ("columns", "shown"),
+    [
+        (100, "ID, Time left, Cluster, State, Tags, HSM type"),
+        (80, "ID, Time left, Cluster, State, Tags"),
+        (72, "ID, Time left, Cluster, Tags, Mode"),
+        (50, "ID, Time left, Cluster"),
+        (40, "ID, Time left, Tags"),
+        (30, "ID, Time left"),
+    ],
+)
+def test_columns_that_are_dropped(
+    service: LocalCloudHsm, env: dict[str, str], columns: int, shown: str
+) -> None:
+    """ID, time left, cluster and tags stay longest."""
+    pending(service, tag_list=[{"Key": "Name", "Value": "payments"}])
+    with Terminal("list", "--all", env=env, columns=columns) as terminal:
+        assert terminal.end() == 0
+    assert ", ".join(re.split("  +", terminal.text.splitlines()[0])) == shown
+
+
 # --- Nothing found, and monitoring ---
 
 
@@ -277,8 +298,8 @@ def test_all_regions_on_a_terminal(
     with Terminal("list", "--all-regions", env=regional_env) as terminal:
         assert terminal.end() == 1
     header, *rows = terminal.text[terminal.text.index("ID  ") :].splitlines()
-    assert header.split()[:4] == ["ID", "Time", "left", "Region"]
-    assert {row.split()[5] for row in rows[:2]} == {"eu-west-1", "us-east-1"}
+    assert header.split()[:5] == ["ID", "Time", "left", "Cluster", "Region"]
+    assert {row.split()[6] for row in rows[:2]} == {"eu-west-1", "us-east-1"}
 
 
 def test_region_that_is_not_enabled(

@@ -21,7 +21,7 @@ TIMEOUT: Final = 60
 ID: Final = b"backup-a2b3c4d5e6f"
 _OPERATIONS: Final = ("DescribeBackups", "DeleteBackup", "RestoreBackup", "ModifyBackupAttributes")
 _HOST: Final = b"Host: x\r\n"
-"""Stands for the service's own authority: its port is not known before it runs."""
+"""Stands for the service's authority in the corpus, because its port is not known before it listens."""
 _LINGER: Final = struct.pack("ii", 1, 0)
 
 
@@ -152,7 +152,7 @@ def _statuses(received: bytes) -> list[int]:
             holds(isinstance(content, dict), "not a JSON object")
             holds((status == 200) != ("__type" in content), f"{status} with {content}")
             holds(status < 500 or status in {501, 505}, f"{status}: {content}")
-            if b"\r\nContent-Type: application/json\r\n" not in head:  # the control endpoint's own
+            if b"\r\nContent-Type: application/json\r\n" not in head:  # The control endpoint sends that.
                 statuses.append(status)
         received = rest[size:]
     return statuses
