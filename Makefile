@@ -21,7 +21,7 @@ endif
 
 demo: .venv/demo
 	.venv/bin/python -m cloudhsm_restore demo
-	@echo "Next: . .venv/bin/activate; then cloudhsm-restore serve, and docs/start.md from step 2. Or: make test"
+	@echo "To have cloudhsm-restore on the path: . .venv/bin/activate. To run the tests: make test"
 
 # The picture in the README, from a real run.
 picture: .venv/demo

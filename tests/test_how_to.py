@@ -73,7 +73,7 @@ MESSAGES: dict[str, tuple[str, str, str, str]] = {
     "CloudHsmResourceNotFoundException": ("", "", "", ""),
     "its state is DELETED": ("DELETED", "", "", ""),
     "not READY after": ("CREATE_IN_PROGRESS", "", "", "--timeout 0"),
-    "unexpected response": ("PENDING_DELETION", "captive-portal", "", "--timeout 0"),
+    "does not look like one from CloudHSM": ("PENDING_DELETION", "captive-portal", "", "--timeout 0"),
     "UnexpectedResponseError": ("PENDING_DELETION", "captive-portal", "", "--timeout 0"),
     "Could not connect": ("PENDING_DELETION", "connection-refused", "", ""),
 }  # fmt: skip
