@@ -1,11 +1,16 @@
 """1,000 restores on one event loop, 8 concurrent ones, with pyperf: the library and aiobotocore (``make bench``).
 
-Both use sockets to ``benchmarks.server``, in the environment that has aiobotocore. They alternate after 100
-restores. The seconds that pyperf receives are a ratio, as in ``benchmarks.call_overhead``.
+Both use sockets to ``benchmarks.server``, in an environment that has aiobotocore, with a service that takes 0,
+20, and 100 ms. They alternate after 100 restores. The seconds that pyperf receives are a ratio, as in
+``benchmarks.call_overhead``.
 """
 
 import asyncio
 import os
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
@@ -38,9 +43,21 @@ async def run_aiobotocore(client: Any) -> None:
     assert ready == EACH_TURN
 
 
-async def ratio() -> float:
+@contextmanager
+def served(milliseconds: int) -> Generator[str, None, None]:
+    command = [sys.executable, "-m", "benchmarks.server", str(milliseconds)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        process.terminate()
+
+
+async def ratio(url: str) -> float:
     library_time = raw_time = 0.0
-    async with AsyncRestoreClient() as client, get_session().create_client("cloudhsmv2") as raw:
+    async with (
+        AsyncRestoreClient(endpoint_url=url) as client,
+        get_session().create_client("cloudhsmv2", endpoint_url=url) as raw,
+    ):
         await run_library(client)
         await run_aiobotocore(raw)
         for _ in range(TOTAL // EACH_TURN):
@@ -56,4 +73,8 @@ async def ratio() -> float:
 if __name__ == "__main__":
     runner = pyperf.Runner()
     os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
-    runner.bench_time_func("1,000 restores", lambda loops: asyncio.run(ratio()) * loops)
+    for milliseconds in (0, 20, 100):
+        with served(milliseconds) as url:
+            runner.bench_time_func(
+                f"1,000 restores, {milliseconds} ms", lambda loops, url=url: asyncio.run(ratio(url)) * loops
+            )

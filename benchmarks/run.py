@@ -209,7 +209,9 @@ def table() -> Iterator[tuple[str, str, str, str]]:
         yield "peak memory of the one-restore process", "boto3", f"{library - boto3:+.1f} MiB", "≤ +10 MiB"
 
         many = in_process("event_loop", {"": ASYNC}, environment, "-n", "1", "-l", "1")[""]
-        yield "1,000 restores on one event loop", "aiobotocore", summary(many["1,000 restores"]), "≤ 1.05"
+        for milliseconds in (0, 20, 100):
+            name = f"1,000 restores on one event loop, a service that takes {milliseconds} ms"
+            yield name, "aiobotocore", summary(many[f"1,000 restores, {milliseconds} ms"]), ""
 
     with _served(1000) as local:
         for workers in (1, 4, 8, 16):

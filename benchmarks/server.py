@@ -1,6 +1,6 @@
 """A service with fixed responses, so that the time of the client dominates.
 
-    python -m benchmarks.server        prints the port, and serves until it is terminated
+    python -m benchmarks.server [MS]   prints the port, and serves until it is terminated; takes MS milliseconds
 
 RestoreBackup always returns READY, and DescribeBackups the pages of 100,000 backups. LocalCloudHsm does not
 fit: it takes its time, and rejects a second restore.
@@ -9,8 +9,10 @@ fit: it takes its time, and rejects a second restore.
 import json
 import socketserver
 import sys
+import time
 from http.server import BaseHTTPRequestHandler
 
+SECONDS = float(sys.argv[1]) / 1000 if sys.argv[1:] and __name__ == "__main__" else 0.0
 BACKUPS, PAGE = 100_000, 50
 BACKUP = {
     "BackupId": "backup-a2b3c4d5e6f",
@@ -39,6 +41,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         request = self.rfile.read(int(self.headers["Content-Length"]))
+        time.sleep(SECONDS)
         body = RESTORED if self.headers["X-Amz-Target"].endswith(".RestoreBackup") else _page(request)
         kind = "Content-Type: application/x-amz-json-1.1"
         self.wfile.write(f"HTTP/1.1 200 OK\r\n{kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
