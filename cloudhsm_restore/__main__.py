@@ -20,12 +20,12 @@ def main() -> int:
         from .cli import main as run
 
         status = run()
-        # Everything is reported: a signal while Python exits must not replace the status.
-        _handle_signals(signal.default_int_handler, signal.SIG_IGN)
-        return status
     except KeyboardInterrupt:  # while modules are imported
         sys.stderr.write("Interrupted.\n")
         return 130
+    # Everything is reported: a signal while Python exits must not replace the status.
+    _handle_signals(signal.default_int_handler, signal.SIG_IGN)
+    return status
 
 
 def _handle_signals(now: object, handler: Any) -> None:
