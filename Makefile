@@ -1,11 +1,27 @@
 # Every target creates the environments that it needs below this folder; none has to be active.
 PYTHON ?= python3
-PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
+PIP_INSTALL = -m pip install --disable-pip-version-check --progress-bar on
 
-.PHONY: demo picture schema test docs docs-look docs-output check types build sbom licenses audit release versions fault-injection fuzz bench benchmark-cli clean
+# A Python that is too old ends `make` here, and not in the middle of an installation.
+VERSION := $(shell $(PYTHON) -c 'import sys; v = sys.version_info; print("%d.%d.%d" % v[:3] if v >= (3, 11) else "")' 2> /dev/null)
+ifeq ($(VERSION)$(filter clean,$(MAKECMDGOALS)),)
+FOUND := $(shell $(PYTHON) --version 2>&1)
+$(error cloudhsm-restore needs Python 3.11 or newer, and `$(PYTHON)` is: $(or $(FOUND),not found). Name another, for example: make PYTHON=python3.12 $(MAKECMDGOALS))
+endif
+# Environments of another Python are made anew. `make -n` leaves them.
+OTHERS := $(patsubst %/pyvenv.cfg,%,$(shell grep -Ls '^version = $(VERSION)$$' .venv/pyvenv.cfg .venv-*/pyvenv.cfg))
+ifneq ($(OTHERS),)
+ifeq ($(findstring n,$(firstword -$(MAKEFLAGS))),)
+$(info Making $(OTHERS) anew, with Python $(VERSION))
+$(shell rm -rf $(OTHERS))
+endif
+endif
+
+.PHONY: demo picture schema test docs docs-look docs-output check types build sbom licenses audit release versions fault-injection state-space fuzz bench benchmark-cli javascript clean
 
 demo: .venv/demo
 	.venv/bin/python -m cloudhsm_restore demo
+	@echo "To have cloudhsm-restore on the path: . .venv/bin/activate. To run the tests: make test"
 
 # The picture in the README, from a real run.
 picture: .venv/demo
@@ -25,6 +41,7 @@ docs-output: .venv/test
 docs: .venv/docs
 	rm -rf docs/_build
 	.venv/bin/python -m sphinx -W --keep-going -n -E -q docs docs/_build/html
+	.venv/bin/python -m sphinx -b markdown -q -d docs/_build/html/.doctrees docs docs/_build/html
 	.venv/bin/python docs/links.py
 	@echo docs/_build/html/index.html
 
@@ -81,7 +98,7 @@ types: .venv/dev .venv-wheel/done .venv-stubs/done
 	touch $@
 
 # Wheel and sdist, built twice and held against each other, with the tools that build a release.
-PACKAGE = $(wildcard cloudhsm_restore/*.* cloudhsm_restore/*/*.*) pyproject.toml README.md CHANGELOG.md LICENSE
+PACKAGE = $(wildcard cloudhsm_restore/*.* cloudhsm_restore/*/*.*) pyproject.toml README.md CHANGELOG.md LICENSE tools/readme.py
 dist: $(PACKAGE) | .venv-build/done
 	.venv-build/bin/python tools/build.py
 
@@ -127,7 +144,7 @@ audit: .venv-bare/done
 release: .venv/test
 	DRY_RUN=$(DRY_RUN) .venv/bin/python tools/release.py "$(VERSION)"
 
-# The table of docs/explanation/speed.md, in about ten minutes. Needs hyperfine too. Everything is installed as users have it.
+# The table of benchmarks/README.md, in about ten minutes. Needs hyperfine too. Everything is installed as users have it.
 bench: .venv-bench/done .venv-aws/done
 	.venv-bench/bin/python -m benchmarks.run
 
@@ -144,7 +161,7 @@ bench: .venv-bench/done .venv-aws/done
 	.venv-peer-dataclass/bin/python $(PIP_INSTALL) boto3-dataclass-cloudhsmv2 pyperf
 	touch $@
 
-# The suite with old, new and middling versions of what we stand on, and the table of docs/reference/versions.md.
+# The suite with old, new and middling versions of what we stand on, and the table of docs/reference/verification.md.
 versions:
 	$(PYTHON) -m tests.version_matrix
 
@@ -155,6 +172,14 @@ benchmark-cli: .venv/demo .venv-aws/done
 fault-injection: .venv/test
 	.venv/bin/python -m tests.fault_injection
 	.venv/bin/python -m tests.fault_injection --asynchronous
+
+# A program in another language against the local service. Installs AWS's SDK for JavaScript from npm.
+javascript: .venv/dev
+	.venv/bin/python -m tests.check_javascript .venv-javascript
+
+# All schedules of the state machine with a model of the service, to the fixed point, in a few minutes.
+state-space: .venv/test
+	.venv/bin/python -m tests.state_space
 
 # An hour of coverage-guided fuzzing with atheris; `make fuzz SECONDS=60` takes a minute.
 SECONDS ?= 3600

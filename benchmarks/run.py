@@ -1,4 +1,4 @@
-"""The table and the plot of docs/explanation/speed.md: ``make bench``.
+"""The table of benchmarks/README.md, and the plot of docs/explanation/speed.md: ``make bench``.
 
 hyperfine measures whole processes, and pyperf within one. The library and the other alternate in every round,
 and the rounds are many and short, so that a slow moment of the machine affects both. The table has the median
@@ -23,7 +23,7 @@ from benchmarks.cli import _PREPARE, _SAMPLE, _one_by_one, _served
 
 ROOT = Path(__file__).parent.parent
 PROGRAMS = ROOT / "benchmarks/programs"
-PAGE = ROOT / "docs/explanation/speed.md"
+PAGE = ROOT / "benchmarks/README.md"
 BENCH, ASYNC = ROOT / ".venv-bench/bin/python", ROOT / ".venv-bench-async/bin/python"
 AWS = ROOT / ".venv-aws/bin/aws"
 CAPO = ROOT / ".venv-peer-capo/bin/python"

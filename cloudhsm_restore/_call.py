@@ -47,6 +47,7 @@ from .exceptions import (
     ResourceNotFoundError,
     RestoreError,
     UnexpectedResponseError,
+    is_mapping,
     section,
 )
 from .models import Backup
@@ -56,13 +57,16 @@ Operation = Literal["RestoreBackup", "DescribeBackups", "ModifyBackupAttributes"
 _READ_ONLY: Final = "DescribeBackups"
 
 cancellation: Final[ContextVar[threading.Event | None]] = ContextVar("cloudhsm_restore_cancel", default=None)
-"""Set once nobody waits for the calls of this thread: nothing more is sent for them."""
+"""Set when the calls of this thread are cancelled: nothing more is sent for them."""
 current_call: Final[ContextVar["Call | None"]] = ContextVar("cloudhsm_restore_call", default=None)
 """The call that runs in this thread or task. The handlers of botocore's events find it here."""
 
 
 class CallCancelled(BaseException):
-    """Ends a call that nobody waits for any more. Handlers of botocore's events raise it."""
+    """Ends a cancelled call. The handlers of botocore's events raise it.
+
+    A BaseException, because botocore catches every Exception around the sending of a request.
+    """
 
 
 class Response(NamedTuple):
@@ -147,13 +151,13 @@ class Call:
     # --- Events, one after another for each attempt ---
 
     def on_send(self, request: object) -> None:
-        """Note that an attempt is about to be sent; raise if nobody waits for it any more."""
+        """Note that an attempt is about to be sent; raise if the call is cancelled."""
         if self._cancelled is not None and self._cancelled.is_set():
             raise CallCancelled
         self._request, self.raw_response, self.in_flight = request, None, True
 
     def on_attempt(self, parsed: object, exception: Exception | None) -> None:
-        """Note how an attempt ended; raise before the next one if nobody waits for it any more."""
+        """Note how an attempt ended; raise before the next one if the call is cancelled."""
         self.in_flight = False
         self._attempts += 1
         if exception is None and "Error" not in cast("Mapping[str, object]", parsed):
@@ -200,8 +204,8 @@ class Call:
             UnexpectedResponseError: there is no list of valid backups in it, or the token is invalid or
                 repeated.
         """
-        backups: object = response.get("Backups") if isinstance(response, Mapping) else None
-        token: object = response.get("NextToken") if isinstance(response, Mapping) else None
+        page: Mapping[str, object] = response if is_mapping(response) else {}
+        backups, token = page.get("Backups"), page.get("NextToken")
         if not isinstance(backups, list):
             raise self._unexpected("no list of Backups in it", response)
         if not isinstance(token, str | None) or token in tokens:
@@ -251,7 +255,7 @@ class Call:
     # --- Errors ---
 
     def _translate(self, error: BaseException) -> tuple[RestoreError | None, BaseException | None]:
-        """Return our exception and its cause; no exception if botocore's is not ours to translate."""
+        """Return the `RestoreError` and its cause; None for an exception that must propagate."""
         try:
             translated = self._to_restore_error(error)
             if translated is None:
@@ -312,17 +316,17 @@ class Call:
         return translated
 
     def _from_client_error(self, error: boto.ClientError) -> RestoreError | None:
-        operation, ours = error.operation_name, self.operation
-        if ours is None or not same_operation(ours, operation):
+        operation, expected = error.operation_name, self.operation
+        if expected is None or not same_operation(expected, operation):
             if raised_by_handler(error):
                 return None
-            if ours is None or raised_resolving_credentials(error):
+            if expected is None or raised_resolving_credentials(error):
                 cause = self._to_api_error(error, operation)
                 message = f"could not load credentials: {operation} failed with {cause.code}: {cause.message}"
                 return ConfigurationError(
-                    message, operation=ours, backup_id=self.backup_id, retryable=cause.retryable
+                    message, operation=expected, backup_id=self.backup_id, retryable=cause.retryable
                 )
-        return self._to_api_error(error, ours)
+        return self._to_api_error(error, expected)
 
     def _to_api_error(self, error: boto.ClientError, operation: str) -> ApiError:
         facts = read_error(error.response)

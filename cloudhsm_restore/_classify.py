@@ -1,4 +1,4 @@
-"""Decide which of our exceptions a botocore exception is, and whether the request was sent.
+"""Decide which `RestoreError` a botocore exception is, and whether the request was sent.
 
 Theory of operation. A call of a boto3 client gets this far, and fails like this:
 
@@ -94,7 +94,7 @@ class ErrorFacts(NamedTuple):
     """What an error response shows."""
 
     cls: type[ApiError]
-    """Our class, by the AWS error code and the HTTP status."""
+    """The class, by the AWS error code and the HTTP status."""
     is_rejection: bool
     """Whether the service did not carry out the request: a 4xx status with an AWS error code."""
     is_server_error: bool
@@ -116,7 +116,7 @@ def read_error(response: object) -> ErrorFacts:
 
 
 NOT_SENT: Final = (ConnectError, ConfigurationError, ParameterError)
-"""Our classes for an attempt that sent nothing."""
+"""The classes for an attempt that sent nothing."""
 
 
 def may_have_succeeded(error: RestoreError) -> bool:
@@ -127,7 +127,7 @@ def may_have_succeeded(error: RestoreError) -> bool:
 
 
 def error_class(error: Exception, *, url: str | None, receiving: bool) -> type[RestoreError] | None:
-    """Return our class for an exception of botocore other than a `ClientError`; None if it must propagate.
+    """Return the class for an exception of botocore other than a `ClientError`; None if it must propagate.
 
     Args:
         error: the exception.
@@ -146,9 +146,9 @@ def error_class(error: Exception, *, url: str | None, receiving: bool) -> type[R
         cls = _class_by_stage(error)
         if cls is not None and not (elsewhere and issubclass(cls, NOT_SENT)):
             return cls
-    for theirs, ours in _ERROR_CLASSES:
-        if isinstance(error, theirs):
-            return ours
+    for botocore_class, restore_error_class in _ERROR_CLASSES:
+        if isinstance(error, botocore_class):
+            return restore_error_class
     from botocore.parsers import ResponseParserError  # boto3 imports it with its first client.
 
     if isinstance(error, ResponseParserError):
@@ -160,7 +160,7 @@ def error_class(error: Exception, *, url: str | None, receiving: bool) -> type[R
 
 
 def _class_by_stage(error: boto.HTTPClientError | boto.ConnectionError) -> type[RestoreError] | None:
-    """Return our class if the exception, or one inside of it, shows how far the attempt got."""
+    """Return the class if the exception, or one inside of it, shows how far the attempt got."""
     from urllib3 import exceptions as urllib3  # boto3 imports it with its first client.
 
     if isinstance(error, boto.ConnectTimeoutError | boto.EndpointConnectionError):
@@ -248,6 +248,5 @@ def exception_chain(error: BaseException) -> Iterator[BaseException]:
             continue
         seen.add(id(link))
         yield link
-        kwargs: object = getattr(link, "kwargs", None)
-        sources = (link.__cause__, kwargs.get("error") if isinstance(kwargs, dict) else None, *link.args)
+        sources: list[object] = [link.__cause__, section(vars(link), "kwargs").get("error"), *link.args]
         waiting += [source for source in sources if isinstance(source, BaseException)]

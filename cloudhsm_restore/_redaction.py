@@ -86,7 +86,7 @@ class Masker:
         """Take the secrets of a call; the signature of its request is one that no other request has."""
         forms = _all_forms(frozenset(secrets))
         self._forms: Final = (signature, *forms) if signature else forms
-        self._margin: Final = 6 * max(map(len, self._forms), default=0)  # "\u002b" is six for one.
+        self._margin: Final = 6 * max(map(len, self._forms), default=0)  # "\u002b" is six characters.
 
     def text(self, text: str) -> str:
         """Return at most `KEPT` characters of the text, with each secret replaced."""
@@ -138,7 +138,7 @@ class Masker:
                 self._data(key, objects, 0, budget): _MASK
                 if isinstance(key, str) and key.lower() in _SECRET_HEADERS
                 else self._data(item, objects, depth - 1, budget)
-                for key, item in value.items()
+                for key, item in cast("Mapping[Any, Any]", value).items()  # type: ignore[redundant-cast]
             }
         return value if objects or type(value).__module__ == "datetime" else f"<{type(value).__name__}>"
 
@@ -147,7 +147,7 @@ class Masker:
 
         Args:
             error: the exception, which is changed in place.
-            handled: what the caller was handling when it called this library, which is not ours to change.
+            handled: what the caller was handling when it called this library, which stays as it is.
         """
         waiting, seen = [error], {id(handled)}
         while waiting and len(seen) < _MAX_CHAIN:
@@ -178,10 +178,11 @@ class Masker:
             replaced = _stand_in(item)
             waiting.append(replaced)
             return replaced
-        if isinstance(item, Mapping):
+        if isinstance(item, dict):
+            fields = cast("dict[str, Any]", item)
             item = {
                 key: self._carried(value, waiting) if isinstance(value, BaseException) else value
-                for key, value in item.items()
+                for key, value in fields.items()
                 if key != "request"
             }
         return self.data(item, objects=True)
@@ -227,7 +228,7 @@ def masker_of(client: object, request: object, secrets: Iterable[str]) -> Masker
     credentials = getattr(getattr(client, _SIGNER, None), _CREDENTIALS, None)
     values: Mapping[str, object] = getattr(credentials, "__dict__", {})
     known = {value for name in _CREDENTIAL_VALUES if isinstance(value := values.get(name), str)}
-    headers = getattr(request, "headers", None) or {}
+    headers: Mapping[str, object] = getattr(request, "headers", None) or {}
     if "token" not in values:  # Only static credentials still have the token that was sent.
         known.add(_header(headers, "X-Amz-Security-Token"))
     # Of this header, the signature or the bearer token.
@@ -246,7 +247,7 @@ def _strings_in(value: object) -> str | None:
     items: list[Any] = [value]
     containers = 0
     for item in items:  # It grows meanwhile.
-        kind = type(item)
+        kind = cast("type[object]", type(item))
         if kind is dict:
             items += item
             items += item.values()

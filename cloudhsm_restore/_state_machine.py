@@ -15,15 +15,15 @@ DescribeBackups has shown the old state.
 After RestoreBackup
     an ambiguous error, or InvalidRequestError               DescribeBackups
     ThrottlingError                                          wait, RestoreBackup
-    a retryable error, if an earlier outcome is unknown      wait, DescribeBackups
+    a retryable error, if an earlier outcome is unknown      wait, RestoreBackup
     any other error                                          raise it
 After DescribeBackups
     a retryable error                                        wait, DescribeBackups
     any other error                                          raise it; an unknown outcome remains unknown
 After ModifyBackupAttributes, which is idempotent
-    an ambiguous error                                       DescribeBackups
-    a retryable error                                        wait, ModifyBackupAttributes
     InvalidRequestError, ResourceNotFoundError               DescribeBackups; if READY, `_after_contradiction`
+    any other ambiguous error                                DescribeBackups
+    a retryable error                                        wait, ModifyBackupAttributes
     any other error                                          raise it; the backup is restored anyway
 After a response, by the state of the backup                 `_NEXT_ACTION`; READY leads to the exemption
 
@@ -125,7 +125,7 @@ class RestoreStateMachine:
         self._restore_unknown = False
         self._exemption_unknown = False
         self._exempted = never_expires is None  # whether a response to the exemption confirmed it
-        self._rejected_exemption: ApiError | None = None  # until it is known whether the state explains it
+        self._rejected_exemption: ApiError | None = None  # until a state explains it, or one is accepted
         self._rejections = 0  # of the exemption
         self._not_pending = False  # whether RestoreBackup was rejected after the exemption was
         self._changed: bool | None = False
@@ -166,41 +166,50 @@ class RestoreStateMachine:
             if ambiguous and not self._changed:
                 self._changed = None
         self._last_backup, self._last_error, self._unresolved_error = backup, None, None
-        if action is Action.EXEMPT:
-            self._exempted = backup.never_expires in (None, self._never_expires)
+        if self._never_expires is not None:
+            self._note_exemption(action, backup.never_expires)
         if state is BackupState.READY:
             return self._after_ready(action, response, now)
         if state in _NEXT_ACTION:
             if state is None and action is not Action.DESCRIBE:
                 return Step(Action.DESCRIBE, resolves=True)
-            self._rejected_exemption = None  # It was another state that the service rejected.
+            if state is not None:
+                self._rejected_exemption = None  # This state explains the rejection.
             return self._wait(_NEXT_ACTION[state], now, state_name(state))
         if action is not Action.DESCRIBE:
-            return Step(
-                Action.DESCRIBE, resolves=True
-            )  # Only DescribeBackups is believed that it is too late.
+            return Step(Action.DESCRIBE, resolves=True)  # DescribeBackups decides whether it is too late.
         message = f"its state is {state_name(state)}; only PENDING_DELETION can be restored"
         raise self._finalize(
             NotRestorableError(message, operation="RestoreBackup", backup_id=self._backup_id)
         )
 
+    def _note_exemption(self, action: Action, never_expires: bool | None) -> None:
+        accepted = action is Action.EXEMPT
+        if accepted:
+            self._rejected_exemption = None
+        if never_expires is (not self._never_expires):
+            # The response to the exemption contradicts it, or another user changed it back, or the response
+            # is stale. In each case the exemption may have worked.
+            self._exemption_unknown |= accepted or self._exempted
+            self._exempted = False
+        else:
+            self._exempted |= accepted
+
     def _after_ready(self, action: Action, response: Response, now: float) -> Step | RestoreResult:
-        backup = response.backup
-        if backup.never_expires is self._never_expires or (self._exempted and backup.never_expires is None):
-            self._exempted, self._exemption_unknown = True, False
-        elif self._never_expires is not None:
-            self._exempted = False  # Another user changed it back, or the response is stale.
-        if self._never_expires is None or self._exempted:
+        rejection = self._rejected_exemption
+        # DescribeBackups may be stale, so that the rejection of a write outranks it.
+        certain = rejection is None or action is not Action.DESCRIBE or self._not_pending
+        if certain and (self._exempted or response.backup.never_expires is self._never_expires):
             return RestoreResult(
-                self._backup_id, backup, changed=self._changed, request_id=response.request_id
+                self._backup_id, response.backup, changed=self._changed, request_id=response.request_id
             )
-        if self._rejected_exemption is not None:
-            return self._after_contradiction(action, self._rejected_exemption, now)
+        if rejection is not None:
+            return self._after_contradiction(rejection, now, certain=certain)
         if action is Action.EXEMPT or self._exemption_unknown or now >= self.deadline:
             return self._wait(Action.EXEMPT, now, "never_expires not set")
         return Step(Action.EXEMPT)
 
-    def _after_contradiction(self, action: Action, rejection: ApiError, now: float) -> Step:
+    def _after_contradiction(self, rejection: ApiError, now: float, *, certain: bool) -> Step:
         """Decide about a backup that is READY although the exemption was rejected.
 
         Another user may have deleted it again, and may have restored it since; or the response is stale, and
@@ -208,7 +217,7 @@ class RestoreStateMachine:
         first. If it is rejected again, RestoreBackup shows which it is: it restores a backup that is
         PENDING_DELETION, and rejects any other.
         """
-        if action is Action.DESCRIBE and not self._not_pending:
+        if not certain:
             self._forget_state()
             if now >= self.deadline:
                 raise self._finalize(rejection)
@@ -216,7 +225,8 @@ class RestoreStateMachine:
                 return self._wait(Action.RESTORE, now, "exemption rejected")
         elif self._not_pending or self._rejections >= _MAX_REJECTIONS:
             raise self._finalize(rejection)
-        self._rejected_exemption = None
+        else:
+            self._rejected_exemption = None
         return self._wait(Action.EXEMPT, now, "exemption rejected")
 
     def _after_restore_error(self, error: RestoreError, now: float) -> Step:
@@ -227,10 +237,10 @@ class RestoreStateMachine:
             self._not_pending = self._rejected_exemption is not None and not error.outcome_unknown
             self._unresolved_error = error
             return Step(Action.DESCRIBE, resolves=True)
-        if isinstance(error, ThrottlingError):
-            return self._wait(Action.RESTORE, now, "throttled")
-        if self._restore_unknown and error.retryable:
-            return self._wait(Action.DESCRIBE, now, type(error).__name__)
+        throttled = isinstance(error, ThrottlingError)
+        # If an earlier outcome is unknown, it can still be resolved, so that this error does not end it.
+        if throttled or (self._restore_unknown and error.retryable):
+            return self._wait(Action.RESTORE, now, "throttled" if throttled else type(error).__name__)
         raise self._finalize(error)
 
     def _after_describe_error(self, error: RestoreError, now: float) -> Step:
@@ -238,8 +248,7 @@ class RestoreStateMachine:
             return self._wait(Action.DESCRIBE, now, type(error).__name__)
         unresolved = self._unresolved_error
         if isinstance(error, ResourceNotFoundError):
-            # This resolves it, too: the backup is gone, perhaps after it was READY.
-            self._restore_unknown |= self._is_ready
+            # This resolves it, too: the backup is gone.
             self._last_backup, self._unresolved_error = None, None
         elif isinstance(error, InvalidRequestError) and isinstance(unresolved, InvalidRequestError):
             # Both operations reject the ID itself, not the state of a backup.
@@ -247,18 +256,18 @@ class RestoreStateMachine:
         raise self._finalize(error)
 
     def _after_exemption_error(self, error: RestoreError, now: float) -> Step:
-        if error.outcome_unknown:
-            self._exemption_unknown = True
-            return Step(Action.DESCRIBE, resolves=True)
-        if error.retryable:
-            throttled = isinstance(error, ThrottlingError)
-            return self._wait(Action.EXEMPT, now, "throttled" if throttled else type(error).__name__)
+        self._exemption_unknown |= error.outcome_unknown
         if isinstance(error, InvalidRequestError | ResourceNotFoundError):
             self._rejected_exemption = self._unresolved_error = error
             self._rejections += 1
             self._not_pending = False
             self._forget_state()
             return Step(Action.DESCRIBE, resolves=True)
+        if error.outcome_unknown:
+            return Step(Action.DESCRIBE, resolves=True)
+        if error.retryable:
+            throttled = isinstance(error, ThrottlingError)
+            return self._wait(Action.EXEMPT, now, "throttled" if throttled else type(error).__name__)
         raise self._finalize(error)
 
     def _forget_state(self) -> None:
@@ -288,7 +297,7 @@ class RestoreStateMachine:
         return self._ended(message, operation)
 
     def cancelled(self) -> RestoreError:
-        """Return the error for a restore that nobody waits for any more."""
+        """Return the error for a cancelled restore."""
         return self._ended("cancelled", "ModifyBackupAttributes" if self._is_ready else "RestoreBackup")
 
     def _ended(self, message: str, operation: str) -> RestoreError:

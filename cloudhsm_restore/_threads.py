@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class CallThreads:
-    """Runs calls in at most ``limit`` threads, in the context of whoever submits them.
+    """Runs calls in at most ``limit`` threads, in the context of the code that submits them.
 
     `concurrent.futures.ThreadPoolExecutor` has three properties that do not fit: the interpreter waits at its
     end for all that is queued, an idle thread stays until the pool is shut down, and a thread that cannot be

@@ -24,7 +24,7 @@ After a failed restore, check `RestoreError.outcome_unknown` first: the backup m
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypedDict, TypeGuard, Unpack
 
 from botocore.exceptions import ClientError
 
@@ -255,13 +255,18 @@ class ApiError(RestoreError, ClientError):
         return f"{text.rstrip('. ')} ({shown})" if shown else text
 
 
-MAPPINGS: Final = (dict, Mapping)  # The first is by far the faster to check, and nearly always right.
+_MAPPINGS: Final = (dict, Mapping)  # The first is by far the faster to check, and nearly always right.
+
+
+def is_mapping(value: object) -> TypeGuard[Mapping[str, Any]]:
+    """Return whether the value is like a dict with string keys, as the parts of boto3's responses are."""
+    return isinstance(value, _MAPPINGS)
 
 
 def section(response: object, name: str) -> Mapping[str, Any]:
     """Return the part ``name`` of a boto3 response; empty if a test double or a server left it out."""
-    part: object = response.get(name) if isinstance(response, MAPPINGS) else None
-    return part if isinstance(part, MAPPINGS) else {}
+    part: object = response.get(name) if is_mapping(response) else None
+    return part if is_mapping(part) else {}
 
 
 class AccessDeniedError(ApiError):

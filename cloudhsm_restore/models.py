@@ -165,7 +165,7 @@ class Backup(_Model, frozen=True):
     """The mode of the cluster that was backed up."""
 
     if TYPE_CHECKING:
-        # pydantic generates the real ``__init__``. This one tells type checkers that it accepts more than the
+        # pydantic generates the real ``__init__``. This one shows type checkers that it accepts more than the
         # field types: strings for enums, and any iterable of tags.
 
         def __init__(

@@ -2,7 +2,6 @@
 
 import sys
 import typing
-from importlib.util import find_spec
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -27,6 +26,8 @@ extensions = [
     "sphinx.ext.intersphinx",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
+    "sphinx_markdown_builder",
+    "machine_readable",
     "spelling",
 ]
 exclude_patterns = ["_build"]
@@ -36,11 +37,13 @@ spelling_others = [
     "../CONTRIBUTING.md",
     "../SECURITY.md",
     "../examples/undelete_guard/README.md",
+    "../benchmarks/README.md",
 ]
 
 html_theme = "furo"
 pygments_dark_style = "github-dark"  # furo's own underlines the names of modules
 html_title = f"cloudhsm-restore {version}"
+html_baseurl = tables.url("Documentation")  # once it is set, there are canonical links and a sitemap
 html_static_path = ["_static"]
 html_css_files = ["style.css"]
 html_theme_options = {"navigation_with_keys": True}
@@ -49,9 +52,10 @@ html_show_sourcelink = False
 myst_enable_extensions = ["colon_fence", "deflist", "substitution"]
 myst_heading_anchors = 3
 myst_substitutions = {
-    "blocks": tables.blocks(),
     "codes": tables.codes(),
     "exceptions": tables.exceptions(),
+    "fields": tables.fields(),
+    "hierarchy": tables.hierarchy(),
     "requirements": tables.requirements(),
 }
 copybutton_prompt_text = "$ "
@@ -63,7 +67,6 @@ nitpicky = True
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_mock_imports = [] if find_spec("aiobotocore") else ["aiobotocore"]  # it pins an older botocore
 autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 80
 napoleon_use_ivar = False
@@ -77,11 +80,10 @@ intersphinx_mapping = {
 # Types that are imported for type checkers only, so that there is nothing to inspect.
 BOTO3 = "https://boto3.amazonaws.com/v1/documentation/api/latest/reference"
 TYPES = {
-    "AioSession": "https://aiobotocore.readthedocs.io/",
     "CloudHSMV2Client": f"{BOTO3}/services/cloudhsmv2.html",
     "Config": "https://botocore.amazonaws.com/v1/documentation/api/latest/reference/config.html",
     "RestoreBackupResponseTypeDef": f"{BOTO3}/services/cloudhsmv2/client/restore_backup.html",
-    "UntypedClient": f"{BOTO3}/services/cloudhsmv2.html",  # boto3.client() without boto3-stubs
+    "AnyClient": f"{BOTO3}/services/cloudhsmv2.html",  # typed by any package of stubs, or by none
     "boto3.Session": f"{BOTO3}/core/session.html",
 }
 
@@ -92,7 +94,7 @@ Backup.__annotations__ = typing.get_type_hints(Backup)
 def resolve(
     app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.TextElement
 ) -> nodes.Element | None:
-    """Find a type of boto3's, or one of ours that a docstring of a submodule names without the package."""
+    """Resolve a type of boto3, or a name of this package without the package in front of it."""
     target = node.get("reftarget", "")
     if target in TYPES:
         return nodes.reference("", "", content, internal=False, refuri=TYPES[target])

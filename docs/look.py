@@ -17,7 +17,7 @@ BUILD = Path(__file__).parent / "_build"
 WIDTHS = {"phone": 390, "desk": 1280}
 
 # Tables that have too many columns for a telephone, by their page and the words of their first heading.
-SCROLLED: Final = {("reference-pages", "page"), ("reference-versions", "Python")}
+SCROLLED: Final = {("reference-verification", "Python")}
 CUT = """[...document.querySelectorAll(".table-wrapper")]
     .filter(each => each.scrollWidth > each.clientWidth + 2)
     .map(each => [each.querySelector("th")?.innerText ?? "", each.scrollWidth - each.clientWidth])"""

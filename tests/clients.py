@@ -68,7 +68,8 @@ class BlockingClient:
     def waits(self) -> list[float]:
         """Seconds of each wait so far."""
         client: Any = self._async._sync
-        return client.waits
+        waits: list[float] = client.waits
+        return waits
 
     def restore_backup(self, backup_id: str) -> Backup:
         return self._run(self._async.restore_backup(backup_id))

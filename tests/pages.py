@@ -1,25 +1,27 @@
-"""The blocks of README.md and of the pages in docs/: what each of them is, and how it is run.
+"""The blocks of README.md and of the pages in docs/: their kinds, and how each kind is run.
 
-A page is run from top to bottom, in one namespace, in an empty folder, in an environment that points to a
-`LocalCloudHsm` of its own: `RestoreClient()` and `cloudhsm-restore` work there just as they are written.
-In a block that the reader does not see that service is called `page_service`::
+A page is run from top to bottom, in one namespace, in an empty folder. Its environment points to a
+`LocalCloudHsm` of its own, so `RestoreClient()` and `cloudhsm-restore` work as they are written. In an
+invisible block, that service is called `page_service`::
 
     <!--- invisible-code-block: python
     page_service.inject("drop-after-work")
     --->
 
-Nothing that a reader sees may depend on such a block: the visible Python blocks of a page are run once more
-without them, in order. Only a block that begins with ``# In place of AWS`` is run then as well.
+Nothing that a reader sees may depend on such a block. Therefore the visible Python blocks of a page are run
+once more without the invisible ones. Only a block that begins with ``# In place of AWS`` is then run as well.
 
 ``python``
     is executed. Tests that it defines are called, if they take no fixtures.
 ``text``, right after a Python block
-    is what that block prints. ``...`` stands for what differs from run to run.
+    is the output of that block. ``...`` stands for text that differs from run to run.
 ``console``
-    is executed by bash: lines that begin with ``$ `` are commands, the others what they print, on both
-    streams. A command that fails needs an ``echo $?``. Where the first command is ``cloudhsm-restore serve``,
-    it goes on until the end of the page, and the line that it prints is "pasted" into what follows. Its
-    port is any that is free, whatever the page says.
+    is executed by bash. Lines that begin with ``$ `` are commands, the others their output, on both streams.
+    A command that fails needs an ``echo $?``. If the first command is ``cloudhsm-restore serve``, it runs
+    until the end of the page, and the line that it prints is "pasted" into the following blocks. Its port is
+    any that is free, whatever the page says.
+``bash``
+    is executed by bash, without output: these are commands to copy.
 ``json``, ``yaml``, ``toml``
     is parsed.
 ``ini``
@@ -27,10 +29,10 @@ without them, in order. Only a block that begins with ``# In place of AWS`` is r
 ``text``
     anywhere else is a diagram or a message.
 :::{admonition} Needs ...
-    around a block tells the reader that it needs something that a test has not, such as an AWS account. The
-    block is only compiled or parsed.
+    around a block says that the block needs more than a test has, such as an AWS account. The block is only
+    compiled or parsed.
 
-Any other block is an error. What is printed is never typed by hand: ``make docs-output`` writes it.
+Any other block is an error. Output is never typed by hand: ``make docs-output`` writes it.
 """
 
 import ast
@@ -74,7 +76,7 @@ _ELSEWHERE: Final = re.compile(
     r"(git clone|make (demo|test|check)|python3 -m venv|\. \.venv/bin/activate|(\.venv/bin/)?pip install)\b"
 )
 
-# What is different in each run, and what the pages show instead.
+# These differ in each run. The pages show the values beside them instead.
 _REQUEST_ID: Final = re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 _SHOWN_REQUEST_ID: Final = "7d2c1f0e-6b1a-4c0d-9d3e-2f1a0b9c8d7e"
 _SHOWN_ENDPOINT: Final = "http://127.0.0.1:4566"
@@ -84,12 +86,12 @@ _PATIENCE: Final = 60.0
 
 
 class PageError(AssertionError):
-    """A block does not do what its page says."""
+    """A block does not work as its page says."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block, or one that only the runner sees."""
+    """A fenced block, or an invisible one."""
 
     language: str
     source: str
@@ -100,21 +102,27 @@ class Block:
 
     @property
     def kind(self) -> str:
-        """What is done with it: executed, output, parsed, shown, marked, or elsewhere."""
+        """How it is checked: executed, output, parsed, shown, marked, or elsewhere."""
         if self.needs:
             return "marked"
         if self.language == "console" and all(map(_ELSEWHERE.match, _commands(self.source))):
             return "elsewhere"
-        return {"python": "executed", "console": "executed", "text": "shown"}.get(self.language, "parsed")
+        kinds = dict.fromkeys(("python", "console", "bash"), "executed") | {"text": "shown"}
+        return kinds.get(self.language, "parsed")
 
     @property
     def is_for_the_runner(self) -> bool:
-        """Whether a reader, who does not see it, can do without it."""
+        """Whether the page has to work without it, because a reader does not see it."""
         return self.hidden and not self.source.startswith("# In place of AWS")
+
+    @property
+    def is_shell(self) -> bool:
+        """Whether bash runs it."""
+        return self.language in ("console", "bash")
 
 
 def blocks(page: Path) -> list[Block]:
-    """All blocks of a page, in order. A block that is neither run nor marked is an error."""
+    """Return all blocks of a page, in order. A block that is neither run nor marked is an error."""
     document = Document.parse(str(page), _lex)
     marked = [
         (found.start(), found.end(), found["needs"])
@@ -135,7 +143,7 @@ def blocks(page: Path) -> list[Block]:
 
 
 def tally(page: Path) -> Counter[str]:
-    """How many blocks of each kind a page has, without those that no reader sees."""
+    """Count the visible blocks of each kind on a page."""
     found = blocks(page)
     counted: Counter[str] = Counter()
     for before, block in pairwise([None, *found]):
@@ -153,9 +161,9 @@ class Run:
     environ: dict[str, str]
     """For commands; Python blocks see the process's own environment."""
     update: bool = False
-    """Whether to write down what is printed, instead of comparing it."""
+    """Whether to write the output into the page, instead of comparing it."""
     alone: bool = False
-    """Whether to run what a reader of Python has: the visible blocks of Python, and nothing else."""
+    """Whether to run only the visible Python blocks."""
 
     def __post_init__(self) -> None:
         """Nothing has been run yet."""
@@ -168,10 +176,10 @@ class Run:
         self._background = contextlib.ExitStack()
 
     def all(self) -> None:
-        """Run every block, and write the page anew if asked to."""
+        """Run every block, and write the page if ``update`` is set."""
         found = blocks(self.page)
         if self.alone:
-            found = [block for block in found if not block.is_for_the_runner and block.language != "console"]
+            found = [block for block in found if not block.is_for_the_runner and not block.is_shell]
         sys.modules[self.module.__name__] = self.module  # where dataclasses and pydantic look names up
         with self._background:
             self._background.enter_context(patch.dict(os.environ))
@@ -191,6 +199,9 @@ class Run:
         logger = logging.getLogger("cloudhsm_restore")
         logger.handlers[:] = handlers
         logger.setLevel(logging.NOTSET)
+        tracing = sys.modules.get("opentelemetry.instrumentation.botocore")
+        if tracing and tracing.BotocoreInstrumentor().is_instrumented_by_opentelemetry:
+            tracing.BotocoreInstrumentor().uninstrument()
         for value in self.module.__dict__.values():
             if isinstance(value, LocalCloudHsm) and value is not self.service:
                 value.close()
@@ -203,6 +214,8 @@ class Run:
         elif block.kind == "executed":
             if block.language == "console":
                 self._console(block)
+            elif block.language == "bash":
+                self._bash(block.source)
             else:
                 printed = self._python(block)
                 if after and _is_output(self.text, block, after):
@@ -233,21 +246,12 @@ class Run:
             printed = self._serve(commands[0])
             commands = commands[1:]
             if commands:
-                raise PageError("a command that goes on has a block of its own")
+                raise PageError("a command that keeps running has a block of its own")
             self._compare(block, block.source, f"$ {_commands(block.source)[0]}\n{printed}")
             return
         end = "---- the command has ended with"
         script = "".join(f'{each}\n_s=$?; echo "{end} $_s"; (exit $_s)\n' for each in commands)
-        ran = subprocess.run(
-            ["bash", "-c", script],
-            env=self.environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=_PATIENCE,
-            check=False,
-        )
+        ran = self._shell(script)
         outputs = re.split(rf"^{end} (\d+)\n", ran.stdout, flags=re.MULTILINE)
         transcript = ""
         for number, command in enumerate(commands):
@@ -258,10 +262,27 @@ class Run:
             transcript += f"$ {command}\n{output}"
         self._compare(block, block.source, transcript)
 
+    def _bash(self, source: str) -> None:
+        ran = self._shell(f"set -e\n{source}")
+        if ran.returncode:
+            raise PageError(f"a command ends with status {ran.returncode}: {ran.stdout}")
+
+    def _shell(self, script: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", "-c", script],
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=_PATIENCE,
+            check=False,
+        )
+
     def _serve(self, command: str) -> str:
         program = subprocess.Popen(
             shlex.split(_PORT.sub("--port 0", command)),
-            env=self.environ,
+            env={name: value for name, value in self.environ.items() if name not in self.service.environ},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -285,7 +306,7 @@ class Run:
         if doctest.OutputChecker().check_output(expected, printed, doctest.ELLIPSIS):
             return
         if not self.update:
-            raise PageError(f"the page says\n{expected}\nand it prints\n{printed}")
+            raise PageError(f"the page shows\n{expected}\nand the block prints\n{printed}")
         start = self.text.index("\n", block.region.start) + 1
         end = self.text.rindex("\n", start - 1, block.region.end) + 1
         self._edits.append((start, end, printed))
@@ -297,7 +318,7 @@ def check(block: Block) -> None:
 
 
 def environment(service: LocalCloudHsm, folder: Path) -> dict[str, str]:
-    """The environment of a page's commands: the local service, and nothing else of AWS."""
+    """Return the environment of a page's commands: the local service, and nothing else of AWS."""
     kept = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE")}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     plain = {
@@ -312,7 +333,7 @@ def environment(service: LocalCloudHsm, folder: Path) -> dict[str, str]:
 
 
 def fill(service: LocalCloudHsm) -> None:
-    """Give the service the backups that every page finds there: three that are pending, one that is READY."""
+    """Add the backups that every page expects: three that are pending deletion, one that is READY."""
     service.add_backup(
         backup_id="backup-a2b3c4d5e6f",
         backup_state="PENDING_DELETION",
@@ -339,7 +360,7 @@ def _is_output(text: str, before: Block | None, block: Block) -> bool:
 
 
 def _commands(source: str) -> list[str]:
-    """The commands of a console block, each with the lines that continue it."""
+    """Return the commands of a console block, each with the lines that continue it."""
     commands: list[str] = []
     for line in source.splitlines():
         if line.startswith("$ "):
@@ -347,7 +368,7 @@ def _commands(source: str) -> list[str]:
         elif commands and commands[-1].endswith("\\"):
             commands[-1] += f"\n{line}"
         elif not commands:
-            raise PageError(f"{line!r} is neither a command nor what one prints")
+            raise PageError(f"{line!r} is neither a command nor its output")
     if not commands:
         raise PageError("a console block without a command")
     return commands
@@ -358,7 +379,7 @@ def _compile(source: str) -> None:
 
 
 def _bash(source: str) -> None:
-    script = "\n".join(_commands(source))
+    script = "\n".join(_commands(source)) if source.startswith("$ ") else source
     subprocess.run(["bash", "-n"], input=script, text=True, check=True, capture_output=True)
 
 
@@ -384,6 +405,7 @@ def _ini(source: str) -> None:
 _CHECKS: Final[Mapping[str, Callable[[str], Any]]] = {
     "python": _compile,
     "console": _bash,
+    "bash": _bash,
     "json": json.loads,
     "yaml": _yaml,
     "toml": tomllib.loads,
@@ -395,7 +417,7 @@ LANGUAGES: Final = frozenset(_CHECKS)
 
 
 def main() -> None:
-    """Print how many blocks each page has and what is done with them."""
+    """Print how many blocks each page has, by their kind."""
     total: Counter[str] = Counter()
     for page in PAGES:
         counted = tally(page)

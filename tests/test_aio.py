@@ -206,7 +206,11 @@ def test_context_variables_reach_the_thread(run: Run, service: LocalCloudHsm) ->
     trace: ContextVar[str] = ContextVar("trace", default="lost")
     seen: list[str] = []
     boto3_client = service.boto3_client()
-    boto3_client.meta.events.register("before-send.cloudhsm-v2", lambda **_: seen.append(trace.get()))
+
+    def note(**_: object) -> None:
+        seen.append(trace.get())
+
+    boto3_client.meta.events.register("before-send.cloudhsm-v2", note)
 
     async def main() -> None:
         async with AsyncRestoreClient(boto3_client) as client:
@@ -266,9 +270,12 @@ def test_the_log_has_the_outcome_of_a_cancelled_restore(
     service.inject(fault, "RestoreBackup")
     hold = threading.Event()
     boto3_client = service.boto3_client(config(retries={"total_max_attempts": 5}))
-    boto3_client.meta.events.register("before-parse.cloudhsm-v2", lambda **_: hold.wait(10) and None)
-    if fault is Fault.DROP_AFTER_WORK:
-        boto3_client.meta.events.register("response-received.cloudhsm-v2", lambda **_: hold.wait(10) and None)
+
+    def wait(**_: object) -> None:
+        hold.wait(10)
+
+    event = "response-received" if fault is Fault.DROP_AFTER_WORK else "before-parse"
+    boto3_client.meta.events.register(f"{event}.cloudhsm-v2", wait)
 
     async def main() -> None:
         async with AsyncRestoreClient(boto3_client) as client:

@@ -285,7 +285,7 @@ def test_describe_backups_sends_one_request_per_state(
 
 def test_an_unknown_state_has_to_be_a_backup_state(service: LocalCloudHsm, make_client: MakeClient) -> None:
     """An unknown state is accepted as a BackupState; as a string it is taken for a misspelling."""
-    archived = service.add_backup(backup_state="ARCHIVED")
+    archived = service.add_backup(backup_state=BackupState("ARCHIVED"))
     client = make_client(service.endpoint_url)
     with pytest.raises(
         ParameterError, match=r"unknown state 'ARCHIVED'; expected one of .* pass BackupState\('ARCHIVED'\)"

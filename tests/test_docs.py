@@ -1,10 +1,11 @@
-"""The README and the pages in docs/: every block does what its page says."""
+"""The README and the pages in docs/: every block works as its page says."""
 
 import asyncio
 import contextlib
 import inspect
 import os
 import re
+import runpy
 import textwrap
 from collections import Counter
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ import cloudhsm_restore.testing
 from cloudhsm_restore import AsyncRestoreClient, RestoreClient
 from cloudhsm_restore.testing import LocalCloudHsm, RestoreStubber
 
+from .fault_injection import table
 from .pages import LANGUAGES, PAGES, ROOT, PageError, Run, blocks, environment, fill, tally
 
 
@@ -53,8 +55,8 @@ def run(
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_every_block_of_the_page_does_what_the_page_says(page: Path, run: MakeRun) -> None:
-    """Each Python block and each command runs on the local service, and prints what the page shows."""
+def test_every_block_of_the_page_works(page: Path, run: MakeRun) -> None:
+    """Each Python block and each command runs on the local service, and prints the output on the page."""
     running = run(page)
     running.all()
     assert sum(running.executed.values()) == tally(page)["executed"]
@@ -64,8 +66,8 @@ WITH_HIDDEN_BLOCKS = [page for page in PAGES if "page_service" in page.read_text
 
 
 @pytest.mark.parametrize("page", WITH_HIDDEN_BLOCKS, ids=name)
-def test_what_the_reader_sees_is_enough(page: Path, run: MakeRun) -> None:
-    """The Python blocks of a page work in order without the hidden ones: no name comes from there."""
+def test_the_visible_blocks_are_enough(page: Path, run: MakeRun) -> None:
+    """The visible Python blocks of a page work, in order, without the invisible ones."""
     run(page, alone=True).all()
 
 
@@ -82,7 +84,7 @@ def test_no_block_is_left_out(page: Path) -> None:
 
 
 def test_most_blocks_are_executed() -> None:
-    """There is something to run; what only an account can run is the exception."""
+    """Blocks that need an account are the exception."""
     counted = Counter[str]()
     for page in PAGES:
         counted += tally(page)
@@ -98,9 +100,49 @@ def test_every_public_name_is_in_the_reference() -> None:
     assert entries == public - {"__version__"}
 
 
+def documented_outcomes() -> dict[str, str]:
+    """Return the column "Outcome known?" of the table of exceptions."""
+    names = runpy.run_path(str(ROOT / "docs/tables.py"))
+    rows = [line.split(" | ") for line in names["exceptions"]().splitlines()[2:]]
+    return {re.sub(r".*\.(\w+)`", r"\1", row[0]): row[3].rstrip(" |") for row in rows}
+
+
+OUTCOMES = documented_outcomes()
+NOT_STUBBED = ("RestoreError", "ParameterError", "NotRestorableError", "WaitTimeoutError")
+STUBBED = [getattr(cloudhsm_restore, name) for name in OUTCOMES if name not in NOT_STUBBED]
+
+
+@pytest.mark.parametrize("error", STUBBED, ids=lambda error: error.__name__)
+def test_the_table_of_exceptions_says_whether_the_outcome_is_known(
+    error: type[cloudhsm_restore.RestoreError],
+) -> None:
+    """A call whose only attempt ends like this has the ``outcome_unknown`` of the table."""
+    with RestoreStubber() as stub:
+        stub.add_error(error)
+        with pytest.raises(error) as raised:
+            stub.client.restore_backup("backup-a2b3c4d5e6f")
+    known = OUTCOMES[error.__name__].startswith("yes")
+    assert raised.value.outcome_unknown is not known
+
+
+def test_the_table_of_faults_is_what_the_clients_do() -> None:
+    """Each row of `reference/verification.md` is a run, and no fault is missing."""
+    page = (ROOT / "docs/reference/verification.md").read_text("utf-8")
+    section = page.partition("## Every single fault")[2].partition("\n## ")[0]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if "| " in line
+    ]
+    documented: dict[str, list[str]] = {}
+    for faults, *cells in rows[2:]:
+        together = faults.startswith("drop-after-work, then")
+        documented |= dict.fromkeys([faults] if together else faults.split(", "), cells)
+    run = [[cell.strip() for cell in line.strip("|").split("|")] for line in table()][2:]
+    assert documented == {fault: cells for fault, *cells in run}
+
+
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"])
 def test_links_between_files_lead_somewhere(name: str) -> None:
-    """What a file outside of docs/ links to is there; those inside are checked as they are built."""
+    """The files to which files outside of docs/ link exist; the build checks those inside."""
     links = re.findall(r"\]\((?!https?:)([^)#]*)", (ROOT / name).read_text("utf-8"))
     assert [link for link in links if not (ROOT / link).is_file()] == []
     assert links or name != "README.md"
@@ -114,7 +156,7 @@ def test_the_readme_is_short() -> None:
 
 
 def examples(of: type) -> Iterator[tuple[str, str]]:
-    """The indented blocks in the docstrings of a class and its methods, with the names of where they are."""
+    """Yield the indented blocks in the docstrings of a class and its methods, with their names."""
     for name, each in {of.__name__: of, **vars(of)}.items():
         lines = inspect.getdoc(each) if each is of or inspect.isfunction(each) else None
         for block in re.findall(r"::\n\n((?: {4}.*\n|\n)+)", f"{lines}\n"):
@@ -127,7 +169,7 @@ EXAMPLES = dict(found for each in CLASSES for found in examples(each))
 
 @pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES)
 def test_an_example_in_a_docstring_async_or_not_works(example: str, service: LocalCloudHsm) -> None:
-    """What an editor shows on hover runs as it is, where its names mean what they say."""
+    """An example that an editor shows on hover runs as it is."""
     names: dict[str, Any] = {
         "backup_ids": [service.add_backup(backup_state="PENDING_DELETION").backup_id],
         "client": service.client(),
@@ -149,14 +191,14 @@ def test_an_example_in_a_docstring_async_or_not_works(example: str, service: Loc
 
 
 def use_both(client: RestoreClient) -> None:
-    """Ask for the two answers that the example has queued."""
+    """Use the two responses that the example queues."""
     assert client.restore_backup("backup-a2b3c4d5e6f").backup_state == "READY"
     with pytest.raises(cloudhsm_restore.InvalidRequestError):
         client.restore_backup("backup-a2b3c4d5e6f")
 
 
 def test_there_are_examples_in_docstrings() -> None:
-    """Those that are there are found."""
+    """The test above finds the examples."""
     assert len(EXAMPLES) == 4
 
 
@@ -164,6 +206,7 @@ WRONG = {
     "an error": "```python\n1 / 0\n```",
     "a test that fails": "```python\ndef test_it() -> None:\n    assert False\n```",
     "other output": "```python\nprint(1)\n```\n\n```text\n2\n```",
+    "a command to copy that fails": "```bash\ncloudhsm-restore show backup-7777777zzzz\n```",
     "a command that fails": "```console\n$ cloudhsm-restore show backup-7777777zzzz 2> /dev/null\n```",
     "a command that prints something else": "```console\n$ echo 1\n2\n```",
     "no command": "```console\ncloudhsm-restore list\n```",
@@ -177,8 +220,8 @@ WRONG = {
 
 
 @pytest.mark.parametrize("text", WRONG.values(), ids=WRONG)
-def test_a_page_that_is_wrong_fails(text: str, run: MakeRun, tmp_path: Path) -> None:
-    """The check of the pages can fail, for each kind of block."""
+def test_an_invalid_page_fails(text: str, run: MakeRun, tmp_path: Path) -> None:
+    """The check of the pages fails for each kind of block."""
     page = tmp_path / "page.md"
     page.write_text(f"# A page\n\n{text}\n", "utf-8")
     with pytest.raises(PageError, match=r"page\.md, line [34]"):
@@ -187,8 +230,8 @@ def test_a_page_that_is_wrong_fails(text: str, run: MakeRun, tmp_path: Path) -> 
         running.all()
 
 
-def test_a_page_that_needs_what_only_the_runner_sees_fails(run: MakeRun, tmp_path: Path) -> None:
-    """A name from a hidden block is there when a page is run, and not when it is run as a reader has it."""
+def test_a_page_that_needs_an_invisible_block_fails(run: MakeRun, tmp_path: Path) -> None:
+    """A name from an invisible block is undefined when only the visible blocks are run."""
     page = tmp_path / "page.md"
     hidden = "<!--- invisible-code-block: python\nname = page_service.endpoint_url\n--->"
     page.write_text(f"{hidden}\n\n```python\nassert name\n```\n", "utf-8")
@@ -198,7 +241,7 @@ def test_a_page_that_needs_what_only_the_runner_sees_fails(run: MakeRun, tmp_pat
 
 
 def test_output_is_written_by_a_run(run: MakeRun, tmp_path: Path) -> None:
-    """``--update-docs`` puts what is printed into the page, and leaves what agrees already as it is."""
+    """``--update-docs`` writes the output into the page, and leaves matching output as it is."""
     page = tmp_path / "page.md"
     right = "```python\nprint(page_service.endpoint_url)\n```\n\n```text\nhttp://127.0.0.1:4566\n```\n\n"
     right += "```console\n$ echo 1 2\n1 ...\n$ (exit 3); echo $?\n3\n```\n"

@@ -1,4 +1,4 @@
-"""LocalCloudHsm against clients that are not ours: plain boto3, the AWS CLI, and bare sockets."""
+"""LocalCloudHsm with other clients: boto3, the AWS CLI, and sockets."""
 
 import contextlib
 import http.client
@@ -34,7 +34,7 @@ def boto3_client(service: LocalCloudHsm) -> Any:
 
 
 def test_the_story_of_a_backup(service: LocalCloudHsm, boto3_client: CloudHSMV2Client) -> None:
-    """boto3 deletes, describes, restores and exempts a backup, as it would in AWS."""
+    """boto3 deletes, describes, restores, and exempts a backup, as in AWS."""
     made = service.add_backup(tag_list=[Tag(key="team", value="payments")])
     backup_id = made.backup_id
 
@@ -52,10 +52,10 @@ def test_the_story_of_a_backup(service: LocalCloudHsm, boto3_client: CloudHSMV2C
     assert "DeleteTimestamp" not in response["Backup"]
     assert response["ResponseMetadata"]["HTTPStatusCode"] == 200
     assert len(response["ResponseMetadata"]["RequestId"]) == 36
-    with pytest.raises(boto3_client.exceptions.CloudHsmInvalidRequestException) as refused:
+    with pytest.raises(boto3_client.exceptions.CloudHsmInvalidRequestException) as rejected:
         boto3_client.restore_backup(BackupId=backup_id)
-    refusal: Any = refused.value.response
-    assert refusal["ResponseMetadata"]["HTTPStatusCode"] == 400
+    response_to_it: Any = rejected.value.response
+    assert response_to_it["ResponseMetadata"]["HTTPStatusCode"] == 400
 
     exempt = boto3_client.modify_backup_attributes(BackupId=backup_id, NeverExpires=True)["Backup"]
     assert exempt.get("NeverExpires") is True
@@ -74,8 +74,8 @@ def test_the_story_of_a_backup(service: LocalCloudHsm, boto3_client: CloudHSMV2C
     ]
 
 
-def test_answers_fit_the_service_model(service: LocalCloudHsm, boto3_client: CloudHSMV2Client) -> None:
-    """What the service sends has only members that the service model has, in their types."""
+def test_responses_fit_the_service_model(service: LocalCloudHsm, boto3_client: CloudHSMV2Client) -> None:
+    """Responses have only members of the service model, in their types."""
     service.add_backup(backup_state="PENDING_DELETION", tag_list=[{"Key": "a", "Value": "b"}])
     response: Any = dict(boto3_client.describe_backups())
     del response["ResponseMetadata"]
@@ -85,7 +85,7 @@ def test_answers_fit_the_service_model(service: LocalCloudHsm, boto3_client: Clo
 
 
 def test_seven_days(service: LocalCloudHsm, boto3_client: CloudHSMV2Client) -> None:
-    """A deleted backup is gone for good after 7 days, on a clock that a test moves."""
+    """A deleted backup is permanently deleted after 7 days, on a clock that a test moves."""
     backup_id = service.add_backup().backup_id
     boto3_client.delete_backup(BackupId=backup_id)
     service.advance(timedelta(days=6, hours=23))
@@ -98,7 +98,7 @@ def test_seven_days(service: LocalCloudHsm, boto3_client: CloudHSMV2Client) -> N
 
 
 def test_describing_in_pages(service: LocalCloudHsm, boto3_client: CloudHSMV2Client) -> None:
-    """boto3's own paginator finds every backup once, newest or oldest first."""
+    """boto3's paginator finds every backup once, newest or oldest first."""
     made = [
         service.add_backup(
             create_timestamp=datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=minute)
@@ -121,7 +121,7 @@ def test_describing_in_pages(service: LocalCloudHsm, boto3_client: CloudHSMV2Cli
 def test_pages_of_a_list_that_changes(
     service: LocalCloudHsm, boto3_client: CloudHSMV2Client, ascending: bool
 ) -> None:
-    """A page goes on where the last one ended, although the backup at its end has left the list."""
+    """A page continues where the last one ended, although the backup at its end has left the list."""
     made = {service.add_backup(backup_state="PENDING_DELETION").backup_id for _ in range(5)}
     pages = boto3_client.get_paginator("describe_backups").paginate(
         Filters={"states": ["PENDING_DELETION"]},
@@ -144,19 +144,19 @@ def test_pages_of_a_list_that_changes(
         {"NextToken": "nowhere"},
         {"NextToken": "MQ=="},
         {"NextToken": "é"},
-        {"Filters": {"colour": ["red"]}},
+        {"Filters": {"color": ["red"]}},
         {"Filters": []},
         {"Filters": {"states": "READY"}},
     ],
 )
-def test_describing_wrongly(service: LocalCloudHsm, parameters: dict[str, Any]) -> None:
-    """What DescribeBackups cannot use is a CloudHsmInvalidRequestException."""
-    status, answer = ask(service, "DescribeBackups", parameters)
-    assert (status, answer["__type"]) == (400, "CloudHsmInvalidRequestException")
+def test_invalid_parameters_of_describe_backups(service: LocalCloudHsm, parameters: dict[str, Any]) -> None:
+    """Invalid parameters of DescribeBackups are a CloudHsmInvalidRequestException."""
+    status, response = send(service, "DescribeBackups", parameters)
+    assert (status, response["__type"]) == (400, "CloudHsmInvalidRequestException")
 
 
 def test_one_state_per_call(service: LocalCloudHsm, boto3_client: CloudHSMV2Client) -> None:
-    """As the live service, it honours only one of several states."""
+    """Like the live service, it honors only one of several states."""
     for state in ("READY", "PENDING_DELETION"):
         service.add_backup(backup_state=state)
     found = boto3_client.describe_backups(Filters={"states": ["PENDING_DELETION", "READY"]})["Backups"]
@@ -165,13 +165,13 @@ def test_one_state_per_call(service: LocalCloudHsm, boto3_client: CloudHSMV2Clie
 
 @pytest.mark.skipif(AWS_CLI is None, reason="make test installs the AWS CLI and says where it is")
 def test_the_aws_cli(service: LocalCloudHsm, tmp_path: Any) -> None:
-    """The AWS CLI, which knows nothing of us, lists and restores a backup."""
+    """The AWS CLI lists and restores a backup."""
     backup_id = service.add_backup(backup_state="PENDING_DELETION").backup_id
 
     def aws(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [str(AWS_CLI), "cloudhsmv2", *arguments, "--output", "json"],
-            env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "NO_PROXY": "*", **service.environ},
+            env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), **service.environ},
             capture_output=True,
             text=True,
             check=False,
@@ -190,26 +190,26 @@ def test_the_aws_cli(service: LocalCloudHsm, tmp_path: Any) -> None:
 # --- Bare requests ---
 
 
-def ask(service: LocalCloudHsm, operation: str, body: Any) -> tuple[int, Any]:
-    """One request without any SDK: the status and the JSON of the answer."""
+def send(service: LocalCloudHsm, operation: str, body: Any) -> tuple[int, Any]:
+    """Send one request without any SDK; return the status and the JSON of the response."""
     connection = http.client.HTTPConnection(
         "127.0.0.1", int(service.endpoint_url.rpartition(":")[2]), timeout=5
     )
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     connection.request("POST", "/", content, {"X-Amz-Target": f"BaldrApiService.{operation}"})
     response = connection.getresponse()
-    answer = json.loads(response.read())
+    content = json.loads(response.read())
     assert response.headers["x-amzn-RequestId"]
     connection.close()
-    return response.status, answer
+    return response.status, content
 
 
 def test_timestamps_are_epoch_seconds(service: LocalCloudHsm) -> None:
     """On the wire a timestamp is a number of seconds since 1970, with fractions."""
     moment = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
     service.add_backup(create_timestamp=moment)
-    _, answer = ask(service, "DescribeBackups", {})
-    assert answer["Backups"][0]["CreateTimestamp"] == moment.timestamp()
+    _, response = send(service, "DescribeBackups", {})
+    assert response["Backups"][0]["CreateTimestamp"] == moment.timestamp()
 
 
 @pytest.mark.parametrize(
@@ -230,10 +230,10 @@ def test_timestamps_are_epoch_seconds(service: LocalCloudHsm) -> None:
     ],
 )
 def test_malformed_requests(service: LocalCloudHsm, operation: str, body: Any, code: str) -> None:
-    """A request that cannot be used is answered with an error as AWS has it."""
-    status, answer = ask(service, operation, body)
-    assert (status, answer["__type"]) == (400, code)
-    assert answer["Message"]
+    """A malformed request gets an error response in AWS's format."""
+    status, response = send(service, operation, body)
+    assert (status, response["__type"]) == (400, code)
+    assert response["Message"]
 
 
 @pytest.mark.parametrize(
@@ -252,16 +252,16 @@ def test_malformed_requests(service: LocalCloudHsm, operation: str, body: Any, c
     ],
 )
 def test_malformed_http(service: LocalCloudHsm, request_bytes: bytes) -> None:
-    """What is hardly HTTP gets an error and never a 200, and the service lives on."""
+    """Malformed HTTP gets an error and never a 200, and the service continues."""
     with socket.create_connection(
         ("127.0.0.1", int(service.endpoint_url.rpartition(":")[2])), timeout=5
     ) as raw:
         raw.sendall(request_bytes)
         raw.shutdown(socket.SHUT_WR)
-        answer = b"".join(iter(lambda: raw.recv(65536), b""))
-    assert b" 200 " not in answer.split(b"\r\n")[0]
-    assert b"__type" in answer
-    assert ask(service, "DescribeBackups", {})[0] == 200
+        response = b"".join(iter(lambda: raw.recv(65536), b""))
+    assert b" 200 " not in response.split(b"\r\n")[0]
+    assert b"__type" in response
+    assert send(service, "DescribeBackups", {})[0] == 200
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -279,16 +279,16 @@ def test_malformed_http(service: LocalCloudHsm, request_bytes: bytes) -> None:
         ),
     ),
 )
-def test_odd_requests_are_refused_or_answered(service: LocalCloudHsm, operation: str, body: Any) -> None:
-    """No JSON makes the service fail: it answers 200 or 400."""
-    assert ask(service, operation, body)[0] in (200, 400)
+def test_no_request_makes_the_service_fail(service: LocalCloudHsm, operation: str, body: Any) -> None:
+    """Any JSON gets a 200 or a 400."""
+    assert send(service, operation, body)[0] in (200, 400)
 
 
 # --- Faults ---
 
 
-def test_faults_are_met_in_order(service: LocalCloudHsm, boto3_client: CloudHSMV2Client) -> None:
-    """Each request meets the first fault meant for its operation, and each fault its number of requests."""
+def test_faults_are_used_up_in_order(service: LocalCloudHsm, boto3_client: CloudHSMV2Client) -> None:
+    """Each request gets the first fault for its operation, and each fault its number of requests."""
     service.inject(Fault.ACCESS_DENIED, operation="RestoreBackup", times=2)
     service.inject("expired-credentials")
     with pytest.raises(ClientError, match="ExpiredToken"):
@@ -304,8 +304,8 @@ def test_faults_are_met_in_order(service: LocalCloudHsm, boto3_client: CloudHSMV
     ]  # fmt: skip
 
 
-def test_the_record_says_what_was_done(service: LocalCloudHsm) -> None:
-    """``requests`` tells what the service did from what it told the client."""
+def test_requests_record_the_effect(service: LocalCloudHsm) -> None:
+    """``requests`` separates what the service did from how it responded."""
     client = service.boto3_client(Config(retries={"total_max_attempts": 1}))
     first, second = (service.add_backup(backup_state="PENDING_DELETION").backup_id for _ in range(2))
     service.inject(Fault.DROP_BEFORE_WORK)
@@ -321,12 +321,12 @@ def test_the_record_says_what_was_done(service: LocalCloudHsm) -> None:
 
 
 def test_random_faults_have_a_seed(service: LocalCloudHsm) -> None:
-    """The same seed gives the same faults; without a seed's consent none."""
+    """The same seed injects the same faults, until they are cleared."""
 
     def drawn(seed: int) -> list[Fault | None]:
         service.inject_randomly(seed, 0.5, [Fault.THROTTLED, Fault.ACCESS_DENIED])
         for _ in range(40):
-            ask(service, "DescribeBackups", {})
+            send(service, "DescribeBackups", {})
         return [request.fault for request in service.requests[-40:]]
 
     first = drawn(1)
@@ -334,18 +334,18 @@ def test_random_faults_have_a_seed(service: LocalCloudHsm) -> None:
     assert drawn(1) == first
     assert drawn(2) != first
     service.clear_faults()
-    ask(service, "DescribeBackups", {})
+    send(service, "DescribeBackups", {})
     assert service.requests[-1].fault is None
 
 
-def test_refusing_at_random_is_refused(service: LocalCloudHsm) -> None:
-    """After a refused connection nothing listens, so that it cannot come at random."""
+def test_connection_refused_cannot_be_random(service: LocalCloudHsm) -> None:
+    """CONNECTION_REFUSED ends the service, so it cannot be injected at random."""
     with pytest.raises(ValueError, match="at random"):
         service.inject_randomly(1, faults=[Fault.CONNECTION_REFUSED])
 
 
-def test_refusing_and_listening(service: LocalCloudHsm, boto3_client: CloudHSMV2Client) -> None:
-    """From CONNECTION_REFUSED on nothing listens, until ``listen``; the port and the backups stay."""
+def test_connection_refused_and_listen(service: LocalCloudHsm, boto3_client: CloudHSMV2Client) -> None:
+    """CONNECTION_REFUSED stops listening until ``listen``; the port and the backups stay."""
     backup = service.add_backup()
     url = service.endpoint_url
     service.inject(Fault.CONNECTION_REFUSED)
@@ -359,18 +359,18 @@ def test_refusing_and_listening(service: LocalCloudHsm, boto3_client: CloudHSMV2
 
 
 def test_nothing_is_left_behind() -> None:
-    """After close there is no thread, and the port is free."""
+    """After close no thread is left, and the port is free."""
     before = set(threading.enumerate())
     service = LocalCloudHsm()
     client = service.boto3_client()
     client.describe_backups()
     service.inject(Fault.DELAY, seconds=60)
 
-    def ask_late() -> None:
+    def call_late() -> None:
         with contextlib.suppress(BotoCoreError):
             client.describe_backups()
 
-    late = threading.Thread(target=ask_late)
+    late = threading.Thread(target=call_late)
     late.start()
     while not service.requests[1:]:
         pass
@@ -392,7 +392,7 @@ def test_it_listens_on_loopback_only(service: LocalCloudHsm) -> None:
 
 
 def test_new_backups(service: LocalCloudHsm) -> None:
-    """A new backup is READY and has what AWS gives every backup; what is given comes first."""
+    """A new backup is READY and has the fields of every backup in AWS; arguments override them."""
     backup = service.add_backup()
     assert backup.backup_id.startswith("backup-")
     assert len(backup.backup_id) == 18
@@ -409,7 +409,7 @@ def test_new_backups(service: LocalCloudHsm) -> None:
 
 
 MISUSES: list[Callable[[Any], Any]] = [
-    lambda service: service.add_backup(colour="red"),
+    lambda service: service.add_backup(color="red"),
     lambda service: service.add_backup(backup_id="backup-1") and service.add_backup(backup_id="backup-1"),
     lambda service: service.inject("no such fault"),
     lambda service: service.inject(Fault.THROTTLED, "restore_backup"),
@@ -420,7 +420,7 @@ MISUSES: list[Callable[[Any], Any]] = [
 
 @pytest.mark.parametrize("wrong", MISUSES)
 def test_misuse_in_a_test(service: LocalCloudHsm, wrong: Callable[[Any], Any]) -> None:
-    """A test that asks for what there is not, hears so."""
+    """A mistake in a test is an exception."""
     with pytest.raises((TypeError, ValueError, KeyError)):
         wrong(service)
 

@@ -273,10 +273,18 @@ def test_pending_deletion_does_not_resolve_an_unknown_outcome() -> None:
 
 
 def test_a_refused_connection_after_an_unknown_outcome() -> None:
-    """There is something to find out, so it is polled instead of raised."""
+    """Something can still be resolved, so RestoreBackup is retried, and its error is not raised."""
     run = Run(error(ConnectionLostError, unknown=True), PENDING, error(ConnectError), READY)
-    assert run.calls == [RESTORE, DESCRIBE, RESTORE, DESCRIBE]
+    assert run.calls == [RESTORE, DESCRIBE, RESTORE, RESTORE]
     assert len(run.waits) == 2
+
+
+def test_a_refused_connection_after_a_rejected_exemption() -> None:
+    """No response to DescribeBackups outranks the rejection: RestoreBackup shows the state."""
+    rejected = error(InvalidRequestError)
+    run = Run(READY, rejected, PENDING, error(ConnectError), READY, EXEMPT, never_expires=True)
+    assert run.calls == [RESTORE, MODIFY, DESCRIBE, RESTORE, RESTORE, MODIFY]
+    assert run.result is EXEMPT
 
 
 # --- The deadline ---
@@ -374,7 +382,7 @@ def test_the_exemption_follows_the_restore() -> None:
 
 
 def test_an_exemption_that_its_response_contradicts() -> None:
-    """A response with another ``never_expires`` is not a success, and the exemption is retried."""
+    """A response with another ``never_expires`` is ambiguous, and the exemption is retried."""
     run = Run(READY, READY, EXEMPT, never_expires=True)
     assert run.calls == [RESTORE, MODIFY, MODIFY]
     assert run.result is EXEMPT
@@ -382,7 +390,22 @@ def test_an_exemption_that_its_response_contradicts() -> None:
     assert isinstance(run.error, WaitTimeoutError)
     assert run.error.operation == "ModifyBackupAttributes"
     assert run.error.backup is READY
-    assert not run.error.outcome_unknown
+    assert run.error.outcome_unknown
+
+
+def test_an_exemption_that_a_later_response_contradicts() -> None:
+    """That response may be stale, so that the outcome of the exemption is unknown until it is retried."""
+    stateless = EXEMPT.model_copy(update={"backup_state": None})
+    run = Run(READY, stateless, READY, error(AccessDeniedError), never_expires=True)
+    assert run.calls == [RESTORE, MODIFY, DESCRIBE, MODIFY]
+    assert len(run.waits) == 1
+    assert run.error.backup is READY
+    assert run.error.outcome_unknown
+    partial = Backup(backup_id="backup-1", backup_state=BackupState.READY)
+    reset = STATELESS.model_copy(update={"never_expires": False})
+    run = Run(READY, stateless, reset, partial, EXEMPT, never_expires=True)
+    assert run.calls == [RESTORE, MODIFY, DESCRIBE, DESCRIBE, MODIFY]
+    assert run.result is EXEMPT
 
 
 @pytest.mark.parametrize("cls", [AccessDeniedError, ParameterError, ServiceError])
@@ -473,10 +496,38 @@ def test_a_rejected_exemption_outranks_a_stale_response() -> None:
     assert not run.error.outcome_unknown
 
 
+@pytest.mark.parametrize("unknown", [False, True])
+@pytest.mark.parametrize("between", [[], [STATELESS], [error(ConnectError)]])
+def test_a_rejected_exemption_outranks_a_response_that_shows_it(
+    between: list[Outcome], unknown: bool
+) -> None:
+    """READY with the wanted ``never_expires`` may be stale, too, so that the exemption is retried."""
+    rejected: list[Outcome] = [READY, error(InvalidRequestError, unknown=unknown), *between]
+    describes = [DESCRIBE] * (1 + len(between))
+    run = Run(*rejected, EXEMPT, EXEMPT, never_expires=True)
+    assert run.calls == [RESTORE, MODIFY, *describes, MODIFY]
+    assert run.result is EXEMPT
+    lost = error(ConnectionLostError, unknown=True)
+    run = Run(*rejected, EXEMPT, lost, EXEMPT, error(AccessDeniedError), never_expires=True)
+    assert run.calls == [RESTORE, MODIFY, *describes, MODIFY, DESCRIBE, MODIFY]
+    assert run.error.outcome_unknown
+    assert run.error.backup is not None
+    assert run.error.backup.backup_state is None
+
+
+def test_a_rejected_exemption_that_another_user_made_unnecessary() -> None:
+    """RestoreBackup is rejected, so that READY with the wanted ``never_expires`` is certain."""
+    rejected = error(InvalidRequestError)
+    run = Run(READY, rejected, EXEMPT, rejected, EXEMPT, rejected, EXEMPT, never_expires=True)
+    assert run.calls == [RESTORE, MODIFY, DESCRIBE, MODIFY, DESCRIBE, RESTORE, DESCRIBE]
+    assert run.result is EXEMPT
+
+
 def test_a_service_that_always_rejects_the_exemption() -> None:
     """Even if each RestoreBackup succeeds, it ends, and says that the backup is restored."""
     rejected = error(InvalidRequestError)
-    run = Run(READY, *[rejected, READY, rejected, READY, READY] * 9, never_expires=True)
+    again: list[Outcome] = [rejected, READY, rejected, READY, READY]
+    run = Run(READY, *again * 9, never_expires=True)
     assert isinstance(run.error, InvalidRequestError)
     assert len(run.calls) < 20
     assert run.error.backup is READY

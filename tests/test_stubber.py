@@ -1,5 +1,6 @@
-"""The helpers for the tests of others: backup_response and RestoreStubber."""
+"""The helpers for unit tests: backup_response, RestoreStubber, and AsyncRestoreStubber."""
 
+import asyncio
 import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -34,11 +35,11 @@ from cloudhsm_restore import (
     WaitTimeoutError,
 )
 from cloudhsm_restore.exceptions import AuthenticationError
-from cloudhsm_restore.testing import RestoreStubber, backup_response
+from cloudhsm_restore.testing import AsyncRestoreStubber, RestoreStubber, backup_response
 
 
 def test_threads_share_a_stubbed_client() -> None:
-    """Each of many calls at a time gets an answer about its own backup."""
+    """Each of many concurrent calls gets a response for its own backup."""
     backup_ids = [f"backup-{number}" for number in range(200)]
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
@@ -64,7 +65,7 @@ def test_nothing_is_sent_outside_the_block() -> None:
 
 
 def test_a_response_for_botocores_stubber() -> None:
-    """``backup_response`` is a valid answer to RestoreBackup as it is, and with any field."""
+    """``backup_response`` is a valid response to RestoreBackup, with and without fields."""
     client = boto3.client(
         "cloudhsmv2", region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"
     )
@@ -97,13 +98,13 @@ def test_a_response_has_boto3s_shape() -> None:
     assert backup_response()["Backup"]["BackupId"] != raw["BackupId"]
     assert "DeleteTimestamp" not in backup_response()["Backup"]
     assert "Mode" not in backup_response(mode=None)["Backup"]
-    with pytest.raises(TypeError, match="no field colour"):
-        backup_response(colour="red")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    with pytest.raises(TypeError, match="no field color"):
+        backup_response(color="red")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 def test_it_needs_nothing_around(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither credentials nor a region, and an environment that is broken does no harm."""
-    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    """It needs no credentials and no Region, and a broken environment changes nothing."""
+    monkeypatch.setenv("AWS_PROFILE", "ghost")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null/nowhere")
     with RestoreStubber() as stub:
         stub.add_backup(backup_id="backup-1", hsm_type="hsm2m.medium")
@@ -111,7 +112,7 @@ def test_it_needs_nothing_around(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_parameters_are_checked() -> None:
-    """A stubbed ID must be the one that is asked for; without one, any will do and is the one answered."""
+    """A queued ID must be the one in the call; without one, the response is for the ID in the call."""
     with RestoreStubber() as stub:
         stub.add_backup()
         assert stub.client.restore_backup("backup-any").backup_id == "backup-any"
@@ -121,7 +122,7 @@ def test_the_parameters_are_checked() -> None:
 
 
 def test_what_was_not_called_fails() -> None:
-    """Leaving the block with answers left over is an AssertionError, but not over another failure."""
+    """Exiting the block with unused responses is an AssertionError, unless it exits with an exception."""
     with pytest.raises(AssertionError, match="1 responses remaining"), RestoreStubber() as stub:
         stub.add_backup()
     with pytest.raises(ZeroDivisionError), RestoreStubber() as stub:
@@ -130,7 +131,7 @@ def test_what_was_not_called_fails() -> None:
 
 
 def test_what_was_not_stubbed_fails() -> None:
-    """A call without an answer, or of another operation, is the Stubber's own error."""
+    """A call without a response, or of another operation, raises the Stubber's error."""
     with RestoreStubber() as stub, pytest.raises(UnStubbedResponseError):
         stub.client.restore_backup("backup-1")
     with pytest.raises(StubResponseError), RestoreStubber() as stub:
@@ -159,7 +160,7 @@ RAISED: list[tuple[type[RestoreError], bool]] = [
 
 @pytest.mark.parametrize(("cls", "unknown"), RAISED)
 def test_errors_to_order(cls: type[RestoreError], unknown: bool) -> None:
-    """The client raises the very class that was asked for, with the doubt that belongs to it."""
+    """The client raises the class that was queued, with the ``outcome_unknown`` that belongs to it."""
     with RestoreStubber() as stub:
         stub.add_error(cls, message="no such luck")
         with pytest.raises(cls) as caught:
@@ -181,14 +182,14 @@ def test_a_code_to_order() -> None:
 
 
 @pytest.mark.parametrize("cls", [WaitTimeoutError, NotRestorableError, ParameterError, RestoreError])
-def test_what_no_answer_brings_about(cls: type[RestoreError]) -> None:
-    """An error that no single answer can cause is refused when it is queued."""
+def test_errors_without_a_single_response(cls: type[RestoreError]) -> None:
+    """An error that no single response causes is rejected when it is queued."""
     with RestoreStubber() as stub, pytest.raises(TypeError, match=cls.__name__):
         stub.add_error(cls)
 
 
 def test_a_whole_story() -> None:
-    """Answers of other operations can be queued too: a lost answer, settled by asking."""
+    """Responses of other operations can be queued, too: a lost response, resolved by DescribeBackups."""
     with RestoreStubber() as stub:
         stub.add_error(ConnectionLostError)
         stub.add_response(
@@ -202,6 +203,44 @@ def test_a_whole_story() -> None:
 
 
 def test_an_operation_that_there_is_not() -> None:
-    """A misspelt operation is a ValueError."""
+    """A misspelled operation is a ValueError."""
     with RestoreStubber() as stub, pytest.raises(ValueError, match="RestoreBackups"):
         stub.add_response({}, operation="RestoreBackups")
+
+
+def test_the_block_of_the_asynchronous_stubber() -> None:
+    """Unused responses are an AssertionError, and a call without a response raises the Stubber's error."""
+
+    async def unused() -> None:
+        async with AsyncRestoreStubber() as stub:
+            stub.add_backup()
+
+    async def another_failure() -> None:
+        async with AsyncRestoreStubber() as stub:
+            stub.add_backup()
+            raise ZeroDivisionError
+
+    async def not_queued() -> None:
+        async with AsyncRestoreStubber() as stub:
+            with pytest.raises(UnStubbedResponseError):
+                await stub.client.restore_backup("backup-1")
+
+    with pytest.raises(AssertionError, match="1 responses remaining"):
+        asyncio.run(unused())
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(another_failure())
+    asyncio.run(not_queued())
+
+
+@pytest.mark.parametrize(("cls", "unknown"), RAISED)
+def test_asynchronous_errors(cls: type[RestoreError], unknown: bool) -> None:
+    """The asynchronous client raises the same."""
+
+    async def main() -> None:
+        async with AsyncRestoreStubber() as stub:
+            stub.add_error(cls)
+            with pytest.raises(cls) as caught:
+                await stub.client.restore_backup("backup-1")
+        assert (type(caught.value), caught.value.outcome_unknown) == (cls, unknown)
+
+    asyncio.run(main())

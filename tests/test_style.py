@@ -12,7 +12,7 @@ import pytest
 
 MAX_FILE: Final = 300
 """Lines of code in a file of the core."""
-MAX_CORE: Final = 1_960
+MAX_CORE: Final = 1_980
 """Lines of code in the core."""
 MIN_COMMENTS: Final = 6.0
 """Comments per 100 lines of code in the core."""
@@ -22,25 +22,7 @@ PACKAGE: Final = ROOT / "cloudhsm_restore"
 NOT_CORE: Final = {"__init__.py", "__main__.py", "_version.py", "pytest_plugin.py"}
 CORE: Final = sorted(path for path in PACKAGE.glob("*.py") if path.name not in NOT_CORE)
 
-NOT_YET: Final = (
-    "cloudhsm_restore/_call.py",
-    "cloudhsm_restore/_classify.py",
-    "cloudhsm_restore/_redaction.py",
-    "cloudhsm_restore/_state_machine.py",
-    "cloudhsm_restore/_threads.py",
-    "cloudhsm_restore/cli",
-    "cloudhsm_restore/models.py",
-    "cloudhsm_restore/testing",
-    "tests/cli",
-    "tests/pages.py",
-    "tests/terminal.py",
-    "tests/test_cli.py",
-    "tests/test_docs.py",
-    "tests/test_how_to.py",
-    "tests/test_local.py",
-    "tests/test_stubber.py",
-    "tests/test_undelete_guard.py",
-)
+NOT_YET: Final[tuple[str, ...]] = ()
 """Files and folders that still have words of the left column."""
 
 WORDS: Final = {

@@ -1,7 +1,7 @@
 """`make versions`: the whole suite with the oldest supported versions, the newest, and some between.
 
 Each combination gets an environment of its own in ``.venv-versions``. The results are written into
-docs/reference/versions.md. A Python that this machine does not have is left out.
+docs/reference/verification.md. A Python that this machine does not have is left out.
 """
 
 import re
@@ -11,7 +11,7 @@ from pathlib import Path
 from shutil import which
 
 ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs/reference/versions.md"
+PAGE = ROOT / "docs/reference/verification.md"
 NEWEST = ""
 COMBINATIONS = (
     {"boto3": "1.35.16", "botocore": "1.35.16", "pydantic": "2.7.0"},

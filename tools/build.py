@@ -25,7 +25,8 @@ def build(source: Path, into: Path, umask: int, **environment: str) -> dict[str,
     subprocess.run(
         [sys.executable, "-m", "build", "--no-isolation", "--outdir", into],
         cwd=source,
-        env=os.environ | environment,
+        # Hatchling imports tools/readme.py, which must not leave a cache in the source.
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"} | environment,
         umask=umask,
         stdout=subprocess.DEVNULL,
         check=True,

@@ -71,7 +71,7 @@ def main(path: list[str]) -> None:
     table = "\n".join(["| package | license | comes with |", "| --- | --- | --- |", *rows(path).values()])
     page = PAGE.read_text("utf-8")
     PAGE.write_text(
-        re.sub(r"(?<=<!-- licences -->\n).*(?=<!-- end -->)", f"{table}\n", page, flags=re.DOTALL)
+        re.sub(r"(?<=<!-- licenses -->\n).*(?=<!-- end -->)", f"{table}\n", page, flags=re.DOTALL)
     )
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong between a client and the service: each fault by name, and what it does to an answer."""
+"""The faults between a client and the service: their names, and their effect on a response."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -6,117 +6,122 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import Final
 
-from ._wire import Answer
+from ._wire import Response
 
 
 class Fault(StrEnum):
-    """A fault that `LocalCloudHsm.inject` brings about. "The work" is what the request asks for."""
+    """A fault to inject with `LocalCloudHsm.inject`.
+
+    BEFORE_WORK and AFTER_WORK mean before and after the operation takes effect.
+    """
 
     CONNECTION_REFUSED = "connection-refused"
-    """From now on nothing listens, until ``listen()``. A refused connection cannot be counted."""
+    """Stop listening until ``listen()`` is called. Refused connections are not counted."""
     DROP_BEFORE_WORK = "drop-before-work"
-    """The connection ends without an answer, and nothing was done."""
+    """The connection closes without a response, and the operation has no effect."""
     DROP_AFTER_WORK = "drop-after-work"
-    """The work is done, and the connection ends without an answer."""
+    """The operation takes effect, and the connection closes without a response."""
     DROP_IN_BODY = "drop-in-body"
-    """The work is done, and the connection ends in the middle of the answer."""
+    """The operation takes effect, and the connection closes in the middle of the response body."""
     DELAY = "delay"
-    """The work is done, and the answer comes late, after ``seconds``."""
+    """The operation takes effect, and the response is late by ``seconds``."""
     THROTTLED = "throttled"
-    """ThrottlingException; nothing was done."""
+    """ThrottlingException. The operation has no effect."""
     INTERNAL_FAILURE_BEFORE_WORK = "internal-failure-before-work"
-    """CloudHsmInternalFailureException, HTTP 500; nothing was done."""
+    """CloudHsmInternalFailureException, HTTP 500. The operation has no effect."""
     INTERNAL_FAILURE_AFTER_WORK = "internal-failure-after-work"
-    """CloudHsmInternalFailureException, HTTP 500; the work is done all the same."""
+    """CloudHsmInternalFailureException, HTTP 500, although the operation takes effect."""
     UNAVAILABLE_HTML = "unavailable-html"
-    """HTTP 503 with HTML, as load balancers send it; nothing was done."""
+    """HTTP 503 with HTML, as load balancers send it. The operation has no effect."""
     BAD_GATEWAY_HTML = "bad-gateway-html"
-    """HTTP 502 with HTML, as load balancers send it; the work is done all the same."""
+    """HTTP 502 with HTML, as load balancers send it, although the operation takes effect."""
     ACCESS_DENIED = "access-denied"
-    """CloudHsmAccessDeniedException; nothing was done."""
+    """CloudHsmAccessDeniedException. The operation has no effect."""
     EXPIRED_CREDENTIALS = "expired-credentials"
-    """ExpiredTokenException; nothing was done."""
+    """ExpiredTokenException. The operation has no effect."""
     MALFORMED_ERROR = "malformed-error"
-    """HTTP 400 with an error code that is no text; nothing was done."""
+    """HTTP 400 with an error code that is not a string. The operation has no effect."""
     CAPTIVE_PORTAL = "captive-portal"
-    """HTTP 200 with a log-in page; nothing was done."""
+    """HTTP 200 with a login page. The operation has no effect."""
     OTHER_SERVICE = "other-service"
-    """HTTP 200 with the JSON of another AWS service; nothing was done."""
+    """HTTP 200 with the JSON of another AWS service. The operation has no effect."""
     TRUNCATED_JSON = "truncated-json"
-    """The work is done; HTTP 200 with half of the JSON."""
+    """The operation takes effect. HTTP 200 with half of the JSON."""
     EMPTY_BODY = "empty-body"
-    """The work is done; HTTP 200 with an empty body."""
+    """The operation takes effect. HTTP 200 with an empty body."""
     EMPTY_OBJECT = "empty-object"
-    """The work is done; HTTP 200 with ``{}``."""
+    """The operation takes effect. HTTP 200 with ``{}``."""
     BAD_TIMESTAMP = "bad-timestamp"
-    """The work is done; HTTP 200 with a creation time that is none."""
+    """The operation takes effect. HTTP 200 with an invalid creation time."""
     NO_STATE = "no-state"
-    """The work is done; HTTP 200 with a backup that has no state."""
+    """The operation takes effect. HTTP 200 with a backup that has no state."""
     UNKNOWN_STATE = "unknown-state"
-    """The work is done; HTTP 200 with a state that nobody knows."""
+    """The operation takes effect. HTTP 200 with an unknown state."""
     OTHER_BACKUP = "other-backup"
-    """The work is done; HTTP 200 with the answer about another backup."""
+    """The operation takes effect. HTTP 200 with a response about another backup."""
     WRONG_CONTENT_TYPE = "wrong-content-type"
-    """The right answer, labelled ``text/html``."""
+    """The correct response, labeled ``text/html``."""
     STALE = "stale"
-    """DescribeBackups shows each backup as it was before its last change."""
+    """DescribeBackups returns each backup as it was before its last change."""
     DELETED_MEANWHILE = "deleted-meanwhile"
-    """Just before the work, somebody else deletes the backup; it is PENDING_DELETION then."""
+    """Just before the operation, another user deletes the backup. It is then PENDING_DELETION."""
     PURGED_MEANWHILE = "purged-meanwhile"
-    """Just before the work, the backup is deleted for good; it is DELETED then."""
+    """Just before the operation, the backup is permanently deleted. It is then DELETED."""
 
 
+# Load balancers and captive portals send HTML, and never AWS's JSON.
 _HTML = "text/html"
 _GATEWAY_PAGE = b"<html><head><title>Bad gateway</title></head><body>The server is not well.</body></html>"
-_INTERNAL = Answer.error("CloudHsmInternalFailureException", "An internal failure occurred.", 500)
+_INTERNAL = Response.error("CloudHsmInternalFailureException", "An internal failure occurred.", 500)
 
-INSTEAD: Final[Mapping[Fault, Answer | None]] = {
+BEFORE_WORK: Final[Mapping[Fault, Response | None]] = {
     Fault.DROP_BEFORE_WORK: None,
-    Fault.THROTTLED: Answer.error("ThrottlingException", "Rate exceeded"),
+    Fault.THROTTLED: Response.error("ThrottlingException", "Rate exceeded"),
     Fault.INTERNAL_FAILURE_BEFORE_WORK: _INTERNAL,
-    Fault.UNAVAILABLE_HTML: Answer(503, _GATEWAY_PAGE, _HTML),
-    Fault.ACCESS_DENIED: Answer.error("CloudHsmAccessDeniedException", "You are not allowed to do this."),
-    Fault.EXPIRED_CREDENTIALS: Answer.error(
+    Fault.UNAVAILABLE_HTML: Response(503, _GATEWAY_PAGE, _HTML),
+    Fault.ACCESS_DENIED: Response.error("CloudHsmAccessDeniedException", "You are not allowed to do this."),
+    Fault.EXPIRED_CREDENTIALS: Response.error(
         "ExpiredTokenException", "The security token included in the request is expired"
     ),
-    Fault.MALFORMED_ERROR: Answer.of({"__type": ["ThrottlingException"]}, 400),
-    Fault.CAPTIVE_PORTAL: Answer(200, b"<html><body><form>Please log in.</form></body></html>", _HTML),
-    Fault.OTHER_SERVICE: Answer.of({"TableNames": ["orders"]}),
+    Fault.MALFORMED_ERROR: Response.of({"__type": ["ThrottlingException"]}, 400),
+    Fault.CAPTIVE_PORTAL: Response(200, b"<html><body><form>Please log in.</form></body></html>", _HTML),
+    Fault.OTHER_SERVICE: Response.of({"TableNames": ["orders"]}),
 }
-"""Faults that keep the work from being done, and what is answered; None drops the connection."""
+"""Faults that replace the operation, and the response to send. None closes the connection instead."""
 
 
-def _half(answer: Answer) -> Answer:
-    return replace(answer, body=answer.body[: len(answer.body) // 2])
+def _half(response: Response) -> Response:
+    return replace(response, body=response.body[: len(response.body) // 2])
 
 
-def _broken_off(answer: Answer) -> Answer:
-    half = _half(answer)
-    return replace(half, missing=len(answer.body) - len(half.body))
+def _cut_off(response: Response) -> Response:
+    half = _half(response)
+    return replace(half, missing_bytes=len(response.body) - len(half.body))
 
 
-def _edited(**fields: object) -> Callable[[Answer], Answer]:
-    def edit(answer: Answer) -> Answer:
-        content = json.loads(answer.body)
+def _edited(**fields: object) -> Callable[[Response], Response]:
+    def edit(response: Response) -> Response:
+        content = json.loads(response.body)
+        # Most operations respond with a Backup, DescribeBackups with Backups, and an error with neither.
         for backup in [content["Backup"]] if "Backup" in content else content.get("Backups", []):
             backup.update(fields)
-        return Answer.of(content, answer.status)
+        return Response.of(content, response.status)
 
     return edit
 
 
-AFTERWARDS: Final[Mapping[Fault, Callable[[Answer], Answer | None]]] = {
+AFTER_WORK: Final[Mapping[Fault, Callable[[Response], Response | None]]] = {
     Fault.DROP_AFTER_WORK: lambda _: None,
-    Fault.DROP_IN_BODY: _broken_off,
+    Fault.DROP_IN_BODY: _cut_off,
     Fault.INTERNAL_FAILURE_AFTER_WORK: lambda _: _INTERNAL,
-    Fault.BAD_GATEWAY_HTML: lambda _: Answer(502, _GATEWAY_PAGE, _HTML),
+    Fault.BAD_GATEWAY_HTML: lambda _: Response(502, _GATEWAY_PAGE, _HTML),
     Fault.TRUNCATED_JSON: _half,
-    Fault.EMPTY_BODY: lambda answer: replace(answer, body=b""),
-    Fault.EMPTY_OBJECT: lambda _: Answer.of({}),
+    Fault.EMPTY_BODY: lambda response: replace(response, body=b""),
+    Fault.EMPTY_OBJECT: lambda _: Response.of({}),
     Fault.BAD_TIMESTAMP: _edited(CreateTimestamp="the day before yesterday"),
     Fault.NO_STATE: _edited(BackupState=None),
     Fault.UNKNOWN_STATE: _edited(BackupState="RESTORE_IN_PROGRESS"),
     Fault.OTHER_BACKUP: _edited(BackupId="backup-7777777zzzz"),
-    Fault.WRONG_CONTENT_TYPE: lambda answer: replace(answer, content_type=_HTML),
+    Fault.WRONG_CONTENT_TYPE: lambda response: replace(response, content_type=_HTML),
 }
-"""Faults that spoil the answer to work that is done."""
+"""Faults that change the response after the operation took effect."""

@@ -8,13 +8,14 @@ from functools import cache
 from typing import Any, Final
 
 from ..models import Backup, BackupState
-from ._responses import HELD_FOR
+from ._boto3 import load_models
+from ._responses import RECOVERY_WINDOW
 
 _PAGE = 50
 
 
-class RefusedError(Exception):
-    """The service refuses a request, with an AWS error code."""
+class RejectedError(Exception):
+    """A request is rejected with an AWS error code."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(code, message)
@@ -25,15 +26,20 @@ class Backups:
     """The backups of one account in one region. Not thread-safe by itself."""
 
     def __init__(self) -> None:
-        self.ahead = timedelta()
+        self.clock_offset = timedelta()
         self.current: dict[str, Backup] = {}
-        self.before: dict[str, Backup] = {}
+        self.previous: dict[str, Backup] = {}  # Each backup before its last change, for Fault.STALE.
 
     def clock(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
+        return datetime.now(UTC) + self.clock_offset
+
+    def advance(self, time: timedelta) -> None:
+        offset = self.clock_offset + time
+        _ = datetime.now(UTC) + offset + RECOVERY_WINDOW  # raises OverflowError if that time does not exist
+        self.clock_offset = offset
 
     def put(self, backup: Backup) -> Backup:
-        self.before[backup.backup_id] = self.current.get(backup.backup_id, backup)
+        self.previous[backup.backup_id] = self.current.get(backup.backup_id, backup)
         self.current[backup.backup_id] = backup
         return backup
 
@@ -41,7 +47,8 @@ class Backups:
         return self.put(Backup.model_validate(self.current[backup_id].model_dump() | fields))
 
     def purge(self, backup_ids: Iterable[str]) -> None:
-        """Delete for good what has been pending deletion for 7 days."""
+        """Delete permanently the backups that have been pending deletion for 7 days."""
+        # This runs when a backup is needed, so that no timer has to watch a clock that tests move.
         now = self.clock()
         for backup in [self.current[backup_id] for backup_id in backup_ids if backup_id in self.current]:
             if backup.is_restorable and backup.delete_timestamp and backup.delete_timestamp <= now:
@@ -49,10 +56,11 @@ class Backups:
 
     def delete_backup(self, request: Mapping[str, Any]) -> dict[str, Any]:
         backup = self._in_state(request, BackupState.READY)
-        pending, until = BackupState.PENDING_DELETION, self.clock() + HELD_FOR
+        pending, until = BackupState.PENDING_DELETION, self.clock() + RECOVERY_WINDOW
         return _described(self.change(backup.backup_id, backup_state=pending, delete_timestamp=until))
 
     def restore_backup(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        # Not idempotent: the live service rejects a backup that is READY already (CloudHSM API reference).
         backup = self._in_state(request, BackupState.PENDING_DELETION)
         ready = BackupState.READY
         return _described(self.change(backup.backup_id, backup_state=ready, delete_timestamp=None))
@@ -65,16 +73,18 @@ class Backups:
         self.purge(list(self.current))
         ascending = bool(request.get("SortAscending"))
         chosen = sorted(
-            _filtered(self.before if stale else self.current, request.get("Filters", {})),
+            _filtered(self.previous if stale else self.current, request.get("Filters", {})),
             key=_position,
             reverse=not ascending,
         )
         if request.get("Shared"):
-            chosen = []  # nobody shares anything with this account
+            chosen = []  # no other account shares a backup with this one
         size: int = request.get("MaxResults", _PAGE)
+        # botocore's validator accepts a bool as an integer.
         if isinstance(size, bool) or not 1 <= size <= _PAGE:
             raise _invalid(f"MaxResults must be between 1 and {_PAGE}.")
         if request.get("NextToken"):
+            # A position and not an offset, so that a backup that leaves the list moves no other one.
             end = _after(request["NextToken"])
             chosen = [
                 each for each in chosen if (_position(each) > end if ascending else _position(each) < end)
@@ -87,14 +97,14 @@ class Backups:
         self.purge([backup_id])
         backup = self.current.get(backup_id)
         if backup is None:
-            raise RefusedError("CloudHsmResourceNotFoundException", f"Backup {backup_id} does not exist.")
+            raise RejectedError("CloudHsmResourceNotFoundException", f"Backup {backup_id} does not exist.")
         if backup.backup_state != state:
             raise _invalid(f"Backup {backup_id} is in state {backup.backup_state} and not in {state}.")
         return backup
 
 
-def _invalid(message: str) -> RefusedError:
-    return RefusedError("CloudHsmInvalidRequestException", message)
+def _invalid(message: str) -> RejectedError:
+    return RejectedError("CloudHsmInvalidRequestException", message)
 
 
 def _described(backup: Backup) -> dict[str, Any]:
@@ -115,7 +125,7 @@ def _filtered(backups: Mapping[str, Backup], filters: Mapping[str, list[str]]) -
     for name, values in filters.items():
         if name not in _FILTERS:
             raise _invalid(f"Filter {name} is not valid.")
-        wanted[name] = values[:1] if name == "states" else values  # the live service honours one state
+        wanted[name] = values[:1] if name == "states" else values  # as the live service
     return (
         backup
         for backup in backups.values()
@@ -132,7 +142,7 @@ def _token(backup: Backup) -> str:
 
 
 def _after(token: str) -> tuple[float, str]:
-    """The position that a page ended at; the backup there may not be in the list any more."""
+    """Return the position where a page ended. The backup there may have left the list since."""
     try:
         created, backup_id = json.loads(base64.urlsafe_b64decode(token))
         return float(created), str(backup_id)
@@ -146,20 +156,19 @@ OPERATIONS: Final[Mapping[str, Callable[[Backups, Mapping[str, Any]], dict[str, 
     "ModifyBackupAttributes": Backups.modify_backup_attributes,
     "RestoreBackup": Backups.restore_backup,
 }
-"""What the service can do, by the names that AWS gives it."""
+"""The operations of the service by their AWS names."""
 
 
 @cache
 def _input_shape(operation: str) -> Any:
-    from botocore.loaders import Loader
     from botocore.model import ServiceModel
 
-    model = ServiceModel(Loader().load_service_model("cloudhsmv2", "service-2"), "cloudhsmv2")
+    model = ServiceModel(load_models().load_service_model("cloudhsmv2", "service-2"), "cloudhsmv2")
     return model.operation_model(operation).input_shape
 
 
-def checked(operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
-    """The members of a request that the service model knows, if they are as it wants them."""
+def validated(operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Validate a request against the service model, and return it without unknown members."""
     from botocore.validate import ParamValidator
 
     shape = _input_shape(operation)

@@ -1,8 +1,7 @@
-"""`RestoreStubber`: a `RestoreClient` whose answers are queued beforehand."""
+"""`RestoreStubber` and `AsyncRestoreStubber`: clients whose responses are queued beforehand."""
 
 from collections.abc import Callable, Mapping
-from types import TracebackType
-from typing import Any, Final, Self, Unpack
+from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
 import botocore.exceptions as boto
 
@@ -19,53 +18,43 @@ from ..exceptions import (
     UnexpectedResponseError,
 )
 from ._boto3 import make_boto3_client
-from ._responses import REGION, BackupFields, backup_response
+from ._responses import BackupFields, backup_response
+from ._virtual_time import VirtualTimeClient
 
-_URL = "https://cloudhsmv2.us-east-1.amazonaws.com/"
+if TYPE_CHECKING:
+    from ..aio import AsyncRestoreClient
 
-# What botocore raises where our client raises these; botocore's Stubber itself knows only ClientErrors.
-_RAISED: Final[Mapping[type[RestoreError], Callable[[], Exception]]] = {
+_URL: Final = "https://cloudhsmv2.us-east-1.amazonaws.com/"
+
+# What botocore raises if our client raises these. botocore's Stubber itself knows only ClientErrors.
+_BOTOCORE_ERRORS: Final[Mapping[type[RestoreError], Callable[[], Exception]]] = {
     ConfigurationError: boto.NoCredentialsError,
     ConnectError: lambda: boto.EndpointConnectionError(endpoint_url=_URL),
     ConnectionLostError: lambda: boto.ConnectionClosedError(endpoint_url=_URL),
     ResponseTimeoutError: lambda: boto.ReadTimeoutError(endpoint_url=_URL),
-    TransportError: lambda: boto.HTTPClientError(error="no usable answer"),
+    TransportError: lambda: boto.HTTPClientError(error="no usable response"),
 }
 
 
-class RestoreStubber:
-    """Answers the calls of ``client`` from a queue: botocore's ``Stubber``, ready for a `RestoreClient`.
-
-    ::
-
-        with RestoreStubber() as stub:
-            stub.add_backup(backup_id="backup-a2b3c4d5e6f")
-            stub.add_error(InvalidRequestError)
-            code_under_test(stub.client)
-
-    Leaving the block fails with ``AssertionError`` if something queued was not asked for. A call that was
-    not queued, or not with these parameters, fails with botocore's ``StubResponseError``.
-    """
-
-    client: RestoreClient
-    """The client to give to the code under test."""
+class _Queue:
+    """The responses for a boto3 client: botocore's ``Stubber``, and what it cannot do."""
 
     def __init__(self) -> None:
         from botocore.stub import Stubber
 
-        self._boto3 = make_boto3_client(None, REGION)
+        self._boto3 = make_boto3_client(None)
         self._stubber = Stubber(self._boto3)
-        # What else an answer does, by the identity of the dict that botocore's Stubber hands on.
+        # What a response does besides, by the identity of the dict that botocore's Stubber passes on.
         self._effects: dict[int, tuple[dict[str, Any], Exception | None]] = {}
-        self._boto3.meta.events.register("before-parameter-build.cloudhsm-v2", self._note_id)
-        self._boto3.meta.events.register("after-call.cloudhsm-v2", self._take_effect)
+        self._boto3.meta.events.register("before-parameter-build.cloudhsm-v2", self._remember_id)
+        self._boto3.meta.events.register("after-call.cloudhsm-v2", self._apply_effect)
+        # At once, and until the end: nothing is ever sent, also before and after the block.
         self._stubber.activate()
-        self.client = RestoreClient(self._boto3)
 
     def add_backup(self, **fields: Unpack[BackupFields]) -> None:
-        """The next RestoreBackup succeeds with this backup; defaults as in `backup_response`.
+        """Queue a success for the next RestoreBackup, with this backup. Defaults are as in `backup_response`.
 
-        With ``backup_id`` the call must ask for that ID; without it, the answer is about the ID it asks for.
+        With ``backup_id`` the call must be for that ID. Without it, the response is for the ID in the call.
         """
         response: Any = backup_response(**fields)
         expected = {"BackupId": fields["backup_id"]} if "backup_id" in fields else None
@@ -81,65 +70,121 @@ class RestoreStubber:
         code: str | None = None,
         operation: str = "RestoreBackup",
     ) -> None:
-        """The next call fails in such a way that the client raises ``error``.
+        """Queue a failure for the next call, with which the client raises ``error``.
 
         Args:
             error: `ApiError` or one of its subclasses, or a failure of the transport or the configuration.
-            message: the service's words, for an `ApiError`.
-            code: the AWS error code, for an `ApiError`; by default the class's own.
-            operation: the AWS operation that has to be called.
+            message: the service's message, for an `ApiError`.
+            code: the AWS error code, for an `ApiError`. Default: the code of the class.
+            operation: the AWS operation that must be called.
 
         Raises:
-            TypeError: no single answer makes the client raise this, such as a ``WaitTimeoutError``.
+            TypeError: no single response has this error as its result, such as a ``WaitTimeoutError``.
         """
         method = self._method(operation)
         if issubclass(error, ApiError):
             code = code or next(iter(error.codes), "Unknown")
+            # Only HTTP 500 makes an internal failure ambiguous: the service may have done its work.
             status = 500 if issubclass(error, InternalFailureError) else 400
             self._stubber.add_client_error(method, code, message, status)
         elif error is UnexpectedResponseError:
+            # Valid for botocore, because the service model does not require a backup in a response.
             self.add_response({}, operation=operation)
-        elif error in _RAISED:
+        elif error in _BOTOCORE_ERRORS:
             response: dict[str, Any] = {}
             self._stubber.add_response(method, response)
-            self._effects[id(response)] = response, _RAISED[error]()
+            self._effects[id(response)] = response, _BOTOCORE_ERRORS[error]()
         else:
-            raise TypeError(f"no answer makes a client raise {error.__name__}: queue what leads to it")
+            raise TypeError(
+                f"{error.__name__} is not caused by a single response; queue the responses that lead to it"
+            )
 
     def add_response(self, response: Mapping[str, Any], *, operation: str | None = None) -> None:
-        """The next call gets this, in boto3's shape; checked against botocore's service model.
+        """Queue a response for the next call, in boto3's shape. It is validated against the service model.
 
-        Without ``operation`` it is an answer to DescribeBackups if it has ``Backups``, or to RestoreBackup.
+        The default ``operation`` is DescribeBackups for a response with ``Backups``, and else RestoreBackup.
         """
         if operation is None:
             operation = "DescribeBackups" if "Backups" in response else "RestoreBackup"
         self._stubber.add_response(self._method(operation), dict(response))
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._boto3.close()
-        if error is None:
-            self._stubber.assert_no_pending_responses()
-
     def _method(self, operation: str) -> str:
+        # botocore's Stubber knows operations by boto3's methods, and everyone else by AWS's names.
         for method, name in self._boto3.meta.method_to_api_mapping.items():
             if operation in (name, method):
                 return method
         raise ValueError(f"CloudHSM V2 has no operation {operation}")
 
-    def _note_id(self, params: Mapping[str, Any], context: dict[str, Any], **_: object) -> None:
+    def _remember_id(self, params: Mapping[str, Any], context: dict[str, Any], **_: object) -> None:
         context["cloudhsm_restore_backup_id"] = params.get("BackupId")
 
-    def _take_effect(self, parsed: object, context: Mapping[str, Any], **_: object) -> None:
+    def _apply_effect(self, parsed: object, context: Mapping[str, Any], **_: object) -> None:
+        # The last event of a call, also of a stubbed one. An exception of its handler leaves boto3 unchanged.
         response, failure = self._effects.pop(id(parsed), (None, None))
         if failure is not None:
             raise failure
         if response is not None:
             response["Backup"]["BackupId"] = context["cloudhsm_restore_backup_id"]
+
+
+class RestoreStubber(_Queue):
+    """Queues responses for the calls of ``client``: botocore's ``Stubber``, ready for a `RestoreClient`.
+
+    ::
+
+        with RestoreStubber() as stub:
+            stub.add_backup(backup_id="backup-a2b3c4d5e6f")
+            stub.add_error(InvalidRequestError)
+            code_under_test(stub.client)
+
+    Exiting the block raises ``AssertionError`` if a queued response was not used. A call with no queued
+    response, or with other parameters, raises botocore's ``StubResponseError``. Time is virtual: a wait ends
+    at once, and counts toward ``timeout``.
+    """
+
+    client: RestoreClient
+    """The client to pass to the code under test."""
+
+    def __init__(self) -> None:
+        """Create the client. Nothing in the environment changes its behavior."""
+        super().__init__()
+        self.client = VirtualTimeClient(self._boto3)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._boto3.close()
+        if kind is None:
+            self._stubber.assert_no_pending_responses()
+
+
+class AsyncRestoreStubber(_Queue):
+    """`RestoreStubber` for asyncio: the same methods, for an ``AsyncRestoreClient``, without a network.
+
+    ::
+
+        async with AsyncRestoreStubber() as stub:
+            stub.add_backup(backup_id="backup-a2b3c4d5e6f")
+            stub.add_error(InvalidRequestError)
+            await async_code_under_test(stub.client)
+    """
+
+    client: "AsyncRestoreClient"
+    """The client to pass to the code under test."""
+
+    def __init__(self) -> None:
+        """Create the client. Nothing in the environment changes its behavior."""
+        from ._virtual_time_async import VirtualTimeAsyncClient
+
+        super().__init__()
+        self.client = VirtualTimeAsyncClient(self._boto3)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        await self.client.close()
+        self._boto3.close()
+        if kind is None:
+            self._stubber.assert_no_pending_responses()

@@ -17,6 +17,7 @@ from cloudhsm_restore import (
 )
 from cloudhsm_restore.aio import AsyncRestoreClient
 from cloudhsm_restore.testing import (
+    AsyncRestoreStubber,
     BackupFields,
     Fault,
     LocalCloudHsm,
@@ -32,6 +33,7 @@ def stubbed() -> Generator[RestoreStubber]:
         assert_type(stub, RestoreStubber)
         stub.add_backup()
         stub.add_backup(backup_id="backup-a2b3c4d5e6f", backup_state="READY", mode=Mode.FIPS)
+        stub.add_backup(backup_state=BackupState("ARCHIVED"), mode="NON_FIPS")
         stub.add_error(InvalidRequestError)
         stub.add_error(ThrottlingError, message="Rate exceeded", code="SlowDown", operation="DescribeBackups")
         stub.add_response(backup_response(), operation="RestoreBackup")
@@ -45,6 +47,22 @@ def test_restores() -> None:
         assert_type(stub.client.restore_backup("backup-a2b3c4d5e6f"), Backup)
 
 
+async def test_restores_asynchronously(fixture: AsyncRestoreStubber) -> None:
+    async with AsyncRestoreStubber() as stub:
+        assert_type(stub, AsyncRestoreStubber)
+        assert_type(stub.client, AsyncRestoreClient)
+        stub.add_backup(backup_state="PENDING_DELETION")
+        stub.add_error(InvalidRequestError)
+        stub.add_response({"Backups": []})
+        assert_type(await stub.client.restore_backup("backup-a2b3c4d5e6f"), Backup)
+    fixture.add_backup()
+
+
+def test_reports_requests() -> None:
+    received: list[ReceivedRequest] = []
+    LocalCloudHsm(on_request=received.append).close()
+
+
 def test_survives_a_lost_response() -> None:
     with LocalCloudHsm(port=0, region_name="eu-central-1") as service:
         assert_type(service, LocalCloudHsm)
@@ -55,6 +73,7 @@ def test_survives_a_lost_response() -> None:
         service.inject_randomly(1, 0.5, [Fault.DELAY, Fault.THROTTLED])
         service.clear_faults()
         assert_type(service.client(), RestoreClient)
+        assert_type(service.client(virtual_time=True), RestoreClient)
         assert_type(service.client().ensure_restored(backup.backup_id), Backup)
         assert_type(service.endpoint_url, str)
         assert_type(service.environ, dict[str, str])
@@ -64,6 +83,8 @@ def test_survives_a_lost_response() -> None:
         assert_type(service.requests[0].operation, str)
         assert_type(service.requests[0].backup_id, str | None)
         assert_type(service.requests[0].done, bool)
+        assert_type(service.requests[0].status, int | None)
+        assert_type(service.requests[0].time, datetime)
         assert_type(service.change_backup(backup.backup_id, backup_state=BackupState.READY), Backup)
         assert_type(service.now, datetime)
         service.advance(timedelta(days=7))

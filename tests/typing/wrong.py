@@ -16,7 +16,13 @@ from cloudhsm_restore import (
     Tag,
 )
 from cloudhsm_restore.aio import AsyncRestoreClient
-from cloudhsm_restore.testing import Fault, LocalCloudHsm, RestoreStubber, backup_response
+from cloudhsm_restore.testing import (
+    AsyncRestoreStubber,
+    Fault,
+    LocalCloudHsm,
+    RestoreStubber,
+    backup_response,
+)
 
 
 def misspelled() -> None:
@@ -157,9 +163,23 @@ def testing(stub: RestoreStubber, service: LocalCloudHsm) -> None:
     stub.add_error(ApiError({}, "RestoreBackup"))  # error: the class, not an instance [not by mypy without stubs: the base of ClientError is Any to it]
     stub.add_backup(state="READY")  # error: it is backup_state [not by ty: does not support Unpack yet]
     stub.add_backup(backup_state=1)  # error: not a state
+    stub.add_backup(backup_state="PENDING")  # error: a misspelled state
+    stub.add_backup(mode="FIBS")  # error: a misspelled mode
+    service.add_backup(backup_state="PENDING")  # error: a misspelled state
+    service.change_backup("backup-a2b3c4d5e6f", backup_state="PENDING")  # error: a misspelled state
+    backup_response(backup_state="PENDING")  # error: a misspelled state
     backup_response(BackupId="backup-a2b3c4d5e6f")  # error: boto3's name [not by ty: does not support Unpack yet]
     service.add_backup(tag_list=[1])  # error: not a tag
     service.inject(5)  # error: not a fault
     service.inject(Fault.SLOW)  # error: no such fault
     service.endpoint_url = "http://127.0.0.1:1"  # error: a property
     service.advance(7)  # error: not a timedelta
+    service.client(virtual_time="yes")  # error: not a bool
+    LocalCloudHsm(0)  # error: options have no position
+
+
+async def testing_asynchronously(stub: AsyncRestoreStubber) -> None:
+    stub.add_backup(backup_state="PENDING")  # error: a misspelled state
+    stub.client.restore_backup("backup-a2b3c4d5e6f").backup_id  # error: not awaited
+    with stub:  # error: async with
+        pass
