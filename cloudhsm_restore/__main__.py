@@ -4,12 +4,13 @@ import os
 import signal
 import sys
 from io import TextIOWrapper
+from typing import Any
 
 
 def main() -> int:
     """Run the command line and return its exit status."""
     try:
-        _prepare_signals()
+        _handle_signals(signal.SIG_DFL, signal.default_int_handler)
         _prepare_streams()
         from importlib.util import find_spec
 
@@ -18,18 +19,24 @@ def main() -> int:
             return 4
         from .cli import main as run
 
-        return run()
+        status = run()
     except KeyboardInterrupt:  # while modules are imported
         sys.stderr.write("Interrupted.\n")
         return 130
+    # Everything is reported: a signal while Python exits must not replace the status.
+    _handle_signals(signal.default_int_handler, signal.SIG_IGN)
+    return status
 
 
-def _prepare_signals() -> None:
-    """Let `docker stop` and a closed terminal end a command like Ctrl-C, unless the caller ignores them."""
-    for name in ("SIGTERM", "SIGHUP"):
+def _handle_signals(now: object, handler: Any) -> None:
+    """Replace the handler of the signals that end a command, if it is this one.
+
+    Ctrl-C, `docker stop`, and a closed terminal do the same. What the caller ignores stays ignored.
+    """
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)  # Windows has no SIGHUP.
-        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, signal.default_int_handler)
+        if number is not None and signal.getsignal(number) is now:
+            signal.signal(number, handler)
 
 
 def _prepare_streams() -> None:
