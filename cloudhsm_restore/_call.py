@@ -17,10 +17,12 @@ happened.
 """
 
 import logging
+import math
 import sys
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import Context, ContextVar
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final, Literal, NamedTuple, Self, cast
 
@@ -39,6 +41,7 @@ from ._classify import (
 )
 from ._log import log, logger, state_name
 from ._redaction import KEPT, Masker, masker_of
+from ._validation import validation_problems
 from .exceptions import (
     ApiError,
     ConfigurationError,
@@ -46,6 +49,7 @@ from .exceptions import (
     ParameterError,
     ResourceNotFoundError,
     RestoreError,
+    TransportError,
     UnexpectedResponseError,
     is_mapping,
     section,
@@ -60,6 +64,11 @@ cancellation: Final[ContextVar[threading.Event | None]] = ContextVar("cloudhsm_r
 """Set when the calls of this thread are cancelled: nothing more is sent for them."""
 current_call: Final[ContextVar["Call | None"]] = ContextVar("cloudhsm_restore_call", default=None)
 """The call that runs in this thread or task. The handlers of botocore's events find it here."""
+
+
+def unlimited() -> float:
+    """Return the time left of a call without a deadline."""
+    return math.inf
 
 
 class CallCancelled(BaseException):
@@ -99,13 +108,18 @@ class Call:
         backup_id: str | None = None,
         client: object = None,
         url_secrets: Iterable[str] = (),
+        time_left: Callable[[], float] = unlimited,
     ) -> None:
-        """Prepare a call; ``operation`` and ``client`` are None while the client is being created."""
+        """Prepare a call; ``operation`` and ``client`` are None while the client is being created.
+
+        Once no ``time_left`` is left, botocore's own retries are not sent.
+        """
         self.operation: Final = operation
         self.backup_id: Final = backup_id
         self._client: Final = client
         self._url_secrets: Final = url_secrets
         self._cancelled: Final = cancellation.get()
+        self._time_left: Final = time_left
 
     def __enter__(self) -> Self:
         self._handled = sys.exception()
@@ -129,8 +143,10 @@ class Call:
             # The last attempt ended with this, and botocore would have raised it after its own retries.
             error = self._last[1] or self._client_error()
             if error is None:
-                message = "cancelled before it was sent"
-                raise RestoreError(message, operation=self.operation, backup_id=self.backup_id) from None
+                text = "cancelled before it was sent"
+                unsent = RestoreError(text, operation=self.operation, backup_id=self.backup_id)
+                unsent.outcome_unknown = self._ambiguous
+                raise unsent from None
         elif not isinstance(error, Exception):
             if self.operation != _READ_ONLY and self.operation is not None:
                 message = f"interrupted by {type(error).__name__}, its outcome is unknown"
@@ -151,10 +167,19 @@ class Call:
     # --- Events, one after another for each attempt ---
 
     def on_send(self, request: object) -> None:
-        """Note that an attempt is about to be sent; raise if the call is cancelled."""
-        if self._cancelled is not None and self._cancelled.is_set():
-            raise CallCancelled
+        """Note that an attempt is about to be sent; raise if the call is over."""
+        self._stop_if_over()
+        # If an attempt has not ended, a handler of its events called the client again.
+        self._ambiguous = self._ambiguous or self.in_flight
         self._request, self.raw_response, self.in_flight = request, None, True
+
+    def on_raw_response(self, response: Mapping[str, Any]) -> None:
+        """Note the response before botocore parses it, or another handler changes it."""
+        self.raw_response = dict(response)
+        if response.get("status_code", HTTPStatus.OK) < HTTPStatus.OK and self._client is not None:
+            # http.client takes an interim response, such as 103, for the response (CPython skips only 100).
+            # The real one, which follows, would be taken for the response to the next request.
+            cast("Any", self._client).close()
 
     def on_attempt(self, parsed: object, exception: Exception | None) -> None:
         """Note how an attempt ended; raise before the next one if the call is cancelled."""
@@ -165,7 +190,11 @@ class Call:
             return
         self._last = parsed, exception
         self._ambiguous = self._ambiguous or not self._is_without_effect(parsed, exception)
-        if self._cancelled is not None and self._cancelled.is_set():
+        self._stop_if_over()
+
+    def _stop_if_over(self) -> None:
+        cancelled = self._cancelled is not None and self._cancelled.is_set()
+        if cancelled or (self._attempts > 0 and self._time_left() <= 0):
             raise CallCancelled
 
     def _is_without_effect(self, parsed: object, exception: Exception | None) -> bool:
@@ -179,12 +208,16 @@ class Call:
 
     # --- Responses ---
 
+    _parsing = False
+    """Whether botocore has returned the response."""
+
     def parse_backup(self, response: object) -> Response:
         """Return the backup in a response to RestoreBackup or ModifyBackupAttributes.
 
         Raises:
             UnexpectedResponseError: there is no valid backup in it, or it is for another one.
         """
+        self._parsing = True
         backup = self._parse(section(response, "Backup") or None, response)
         if backup.backup_id != self.backup_id:
             raise self._unexpected(f"it is for a different backup, {backup.backup_id}", response)
@@ -204,6 +237,7 @@ class Call:
             UnexpectedResponseError: there is no list of valid backups in it, or the token is invalid or
                 repeated.
         """
+        self._parsing = True
         page: Mapping[str, object] = response if is_mapping(response) else {}
         backups, token = page.get("Backups"), page.get("NextToken")
         if not isinstance(backups, list):
@@ -222,8 +256,7 @@ class Call:
         try:
             return Backup.model_validate(item)
         except ValidationError as error:
-            problems = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-            problem = f"its backup is malformed ({'; '.join(problems)})"
+            problem = f"its backup is malformed ({validation_problems(error)})"
         # Outside of the handler: pydantic's exception holds the whole input, and would become the context.
         raise self._unexpected(problem, response)
 
@@ -271,18 +304,17 @@ class Call:
     def _set_outcome(self, error: RestoreError) -> None:
         if self.operation in (None, _READ_ONLY):
             return
-        observed, attempts = self.observed, 0
-        if isinstance(error, ApiError):
-            attempts = error.attempts
-            # A response that says that it was the only attempt needs no other observation.
-            observed |= section(error.response, "ResponseMetadata").get("RetryAttempts") == 0
         # boto3 validates the parameters before the first attempt.
-        observed |= isinstance(error, ParameterError)
-        missed = attempts > max(self._attempts, 1)
-        # An error response was the last attempt's, which is already counted if there was one.
-        counted = isinstance(error, ApiError) and self._attempts > 0
-        last = not counted and may_have_succeeded(error)
-        error.outcome_unknown = self._ambiguous or not observed or missed or last
+        observed = self.observed or isinstance(error, ParameterError)
+        if isinstance(error, ApiError):
+            missed = error.attempts > max(self._attempts, 1)
+            # An error response was the last attempt's, which is already counted if there was one.
+            last = self._attempts == 0 and may_have_succeeded(error)
+        else:
+            missed = isinstance(error, TransportError) and self._attempts == 0
+            last = may_have_succeeded(error)
+        # In flight: a handler raised it after the request was sent, before the attempt was observed.
+        error.outcome_unknown = self._ambiguous or self.in_flight or not observed or missed or last
 
     def _to_restore_error(self, error: BaseException) -> RestoreError | None:
         if isinstance(error, RestoreError) or not isinstance(error, Exception):
@@ -290,6 +322,8 @@ class Call:
         if isinstance(error, boto.ClientError):
             return self._from_client_error(error)
         cls = error_class(error, url=self._url(error), receiving=self.raw_response is not None)
+        if cls is None and self._parsing:
+            cls = UnexpectedResponseError  # A test double's response can raise anything.
         if cls is None:
             return None
         self._masked(error)
@@ -337,6 +371,7 @@ class Call:
     def _client_error(self) -> boto.ClientError | None:
         """Return the error of the last attempt, which botocore would have raised in the end."""
         parsed: Any = self._last[0]
+        cast("dict[str, Any]", section(parsed, "ResponseMetadata"))["RetryAttempts"] = self._attempts - 1
         return boto.ClientError(parsed, self.operation or "") if section(parsed, "Error") else None
 
     def _masked(self, error: BaseException) -> BaseException:
@@ -367,14 +402,11 @@ class Call:
         if error.body:
             error.args = (f"{error.args[0]}; the body starts with {error.body[:60]!r}",)
         if error.response is None and isinstance(headers, Mapping):
-            lower = {
-                str(name).lower(): value for name, value in cast("Mapping[object, object]", headers).items()
+            headers = {
+                str(name).lower(): value for name, value in cast("Mapping[object, Any]", headers).items()
             }
-            metadata = {
-                "RequestId": lower.get("x-amzn-requestid"),
-                "HTTPStatusCode": self.raw_response.get("status_code"),
-                "HTTPHeaders": lower,
-            }
+            status, request_id = self.raw_response.get("status_code"), headers.get("x-amzn-requestid")
+            metadata = {"RequestId": request_id, "HTTPStatusCode": status, "HTTPHeaders": headers}
             error.response = mask.data({"ResponseMetadata": metadata})
 
 

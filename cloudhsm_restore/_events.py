@@ -1,21 +1,16 @@
 """The handlers of botocore's events, by which a `Call` observes each attempt."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from ._call import current_call
 from ._version import __version__
 
 
-class _Events(Protocol):
-    def register_first(self, event_name: str, handler: Any, unique_id: Any = None) -> None: ...
-
-    def register_last(self, event_name: str, handler: Any, unique_id: Any = None) -> None: ...
-
-
-def register_handlers(events: _Events) -> None:
+def register_handlers(events: Any) -> None:
     """Register the handlers that observe what a client sends and receives, given its ``meta.events``."""
-    # First, so that no other handler can end or change an event before it is observed. Not `before-call`,
+    # First, so that few other handlers can end or change an event before it is observed: botocore calls
+    # only those before them that are registered for one operation. Not `before-call`,
     # which also comes once for each call: botocore's Stubber ends that event with its response.
     for event, handler in {
         "provide-client-params": _on_start,
@@ -38,7 +33,7 @@ def _on_send(request: object, **_: object) -> None:
 
 def _on_raw_response(response_dict: Mapping[str, Any], **_: object) -> None:
     if (call := current_call.get()) is not None:
-        call.raw_response = dict(response_dict)  # before botocore parses it, or another handler changes it
+        call.on_raw_response(response_dict)
 
 
 def _on_attempt(parsed_response: object, exception: Exception | None, **_: object) -> None:
@@ -46,7 +41,7 @@ def _on_attempt(parsed_response: object, exception: Exception | None, **_: objec
         call.on_attempt(parsed_response, exception)
 
 
-def add_user_agent(events: _Events) -> None:
+def add_user_agent(events: Any) -> None:
     """Add this library's name to the user agent of all that a client sends, so that CloudTrail shows it."""
     # Not with a Config, which is the user's: given any Config, boto3 drops the timeouts of AWS_DEFAULTS_MODE.
     # And last, because botocore itself writes the header late.

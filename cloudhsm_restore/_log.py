@@ -2,6 +2,7 @@
 
 import logging
 import traceback
+from contextlib import suppress
 from typing import Any, Final
 
 from ._redaction import PATTERNS_ONLY, printable
@@ -39,7 +40,8 @@ def log(level: int, message: str, *, operation: str | None, backup_id: str | Non
     except Exception:  # noqa: BLE001 (an application's logging can raise anything)
         # The logging module does the same if a handler fails.
         if logging.raiseExceptions:
-            traceback.print_exc()
+            with suppress(Exception):  # Standard error may be closed, or its disk full.
+                traceback.print_exc()
 
 
 def _clean(text: str) -> str:

@@ -13,7 +13,9 @@ import os
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import lru_cache
+from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any, Final, cast
 from urllib.parse import unquote
 
@@ -22,9 +24,13 @@ KEPT: Final = 4096
 _MASK: Final = "***"
 _MAX_DEPTH: Final = 8
 _MAX_ITEMS: Final = 1000  # A page of DescribeBackups with 50 backups has about 800.
+_MIN_USER: Final = 12  # A shorter user info without a password is only a name.
+_MIN_PART: Final = 8  # A shorter secret is not masked inside of a word.
+_MAX_ESCAPES: Final = 3  # such as a URL in JSON in HTML
+_MAX_SIZE: Final = 32 * KEPT  # Such a page has about 60,000 characters.
+_ITEM_SIZE: Final = _MAX_SIZE // _MAX_ITEMS
 _PLAIN_TYPES: Final = frozenset({str, int, float, bool, type(None)})
 _MAX_CONTAINERS: Final = 32  # An error response has about 5, in each other or side by side.
-_MAX_CHAIN: Final = 100
 _MIN_LENGTH: Final = 4  # A shorter secret would also mask parts of ordinary words.
 
 # Header names whose values are secrets. They occur in the headers of a response that repeats the request.
@@ -41,15 +47,15 @@ _ESCAPES: Final = re.compile(
 _PATTERNS: Final = (
     # The user info of a URL that is not this call's, for example of a proxy that a credential process names.
     re.compile(r"((?<=//))[^\s/?#@]*+(?=@)"),
-    # botocore quotes the whole URL if it is malformed, and it may come from a profile, whose text we never
-    # see.
+    # botocore quotes the whole URL if it is malformed, and it may come from a profile, which is not read.
     re.compile(r"(Invalid endpoint: )\S*(?=@)"),
     # Credentials of another call by the name of their field: AWS's response to an invalid signature repeats
     # the request, and a credential process prints JSON. Only identifiers count. In prose a space separates
     # the words ("Error loading login session token: Unable to ...").
     re.compile(
         r"((?:secret[_-]?access[_-]?key|(?:session|security)[_-]?token|password|authorization|signature)"
-        r"['\"]?\s*+[:=>]\s*+(?:b?['\"])?(?:(?:basic|bearer|digest)\s++)?)[^\s'\",;&<]++",
+        r"['\"]?\s*+[:=>]\s*+(?:b?['\"])?(?:(?:basic|bearer|digest)\s++)?)"
+        r"(?![A-Za-z]++ [A-Za-z])[^\s'\",;&<]++",  # Two words are prose.
         re.IGNORECASE,
     ),
 )
@@ -103,44 +109,51 @@ class Masker:
             if start >= end:
                 pieces += text[end:start], _MASK
             end = max(end, stop)
-        return "".join([*pieces, text[end:KEPT]])
+        masked = "".join([*pieces, text[end:KEPT]])
+        return _MASK if self._is_escaped_in(masked) else masked  # escaped more than once
 
-    def data(self, value: Any, *, objects: bool = False) -> Any:
+    def data(self, value: Any, exceptions: list[BaseException] | None = None) -> Any:
         """Return the JSON-like value with each secret replaced, bounded in depth and size.
 
-        With ``objects``, values of other types are kept; without, their type name stands in for them, so that
-        what an error carries can be pickled.
+        The type name stands in for other objects, so that what an error carries can be pickled; but not for
+        exceptions if there is a list to add them to, which are masked later.
         """
         if not self._needs_masking(value):
             return value
-        return self._data(value, objects, _MAX_DEPTH, [_MAX_ITEMS])
+        return self._data(value, exceptions, _MAX_DEPTH, [_MAX_SIZE])
 
     def _needs_masking(self, value: object) -> bool:
         # In most responses and exceptions there is nothing to mask. This is the fast way to know.
         text = _strings_in(value)
         return text is None or len(text) > KEPT or self._may_have_secrets(text)
 
-    def _data(self, value: Any, objects: bool, depth: int, budget: list[int]) -> Any:
-        if isinstance(value, str):
-            return self.text(value)
+    def _data(self, value: Any, exceptions: list[BaseException] | None, depth: int, budget: list[int]) -> Any:
+        if isinstance(value, str | bytes):
+            budget[0] -= min(len(value), KEPT)
+            if budget[0] < 0:
+                return "..."
+            if isinstance(value, str):
+                return self.text(value)
+            return self.text(value[: KEPT + self._margin].decode("latin-1")).encode("latin-1")
         if value is None or isinstance(value, int | float):
             return value
-        if isinstance(value, bytes):
-            return self.text(value[: KEPT + self._margin].decode("latin-1")).encode("latin-1")
         if isinstance(value, Mapping | list | tuple):
-            budget[0] -= len(cast("list[object]", value))
+            budget[0] -= _ITEM_SIZE * len(cast("list[object]", value))
             if depth == 0 or budget[0] < 0:
                 return "..."
             if not isinstance(value, Mapping):
-                items = [self._data(item, objects, depth - 1, budget) for item in cast("list[Any]", value)]
+                items = [self._data(item, exceptions, depth - 1, budget) for item in cast("list[Any]", value)]
                 return tuple(items) if isinstance(value, tuple) else items
             return {
-                self._data(key, objects, 0, budget): _MASK
+                self._data(key, None, 0, budget): _MASK
                 if isinstance(key, str) and key.lower() in _SECRET_HEADERS
-                else self._data(item, objects, depth - 1, budget)
+                else self._data(item, exceptions, depth - 1, budget)
                 for key, item in cast("Mapping[Any, Any]", value).items()  # type: ignore[redundant-cast]
             }
-        return value if objects or type(value).__module__ == "datetime" else f"<{type(value).__name__}>"
+        if isinstance(value, BaseException) and exceptions is not None:
+            exceptions.append(_stand_in(value))
+            return exceptions[-1]
+        return value if type(value).__module__ == "datetime" else f"<{type(value).__name__}>"
 
     def exception(self, error: BaseException, handled: BaseException | None) -> BaseException:
         """Mask what the exception, and those that it came from, carry; return it, or a stand-in for it.
@@ -149,54 +162,49 @@ class Masker:
             error: the exception, which is changed in place.
             handled: what the caller was handling when it called this library, which stays as it is.
         """
-        waiting, seen = [error], {id(handled)}
-        while waiting and len(seen) < _MAX_CHAIN:
+        waiting, seen = [_stand_in(error)], {id(handled)}
+        first = waiting[0]
+        while waiting:
             link = waiting.pop()
             if id(link) in seen:
                 continue
             seen.add(id(link))
-            if not self._needs_masking([link.args, vars(link), link.__cause__, link.__context__]):
-                continue
-            link.args = tuple(self._carried(item, waiting) for item in link.args)
-            for name, item in vars(link).items():
-                # The request holds the headers that were sent.
-                vars(link)[name] = None if name == "request" else self._carried(item, waiting)
-            if isinstance(link, OSError) and isinstance(link.strerror, str):
-                link.strerror = self.text(link.strerror)
-            if isinstance(link, AttributeError):
-                link.obj = None  # the object without the attribute, for example the whole response
-            suppress = link.__suppress_context__
-            if link.__cause__ is not None:
-                link.__cause__ = cast("BaseException", self._carried(link.__cause__, waiting))
-            if link.__context__ is not None and link.__context__ is not handled:
-                link.__context__ = cast("BaseException", self._carried(link.__context__, waiting))
-            link.__suppress_context__ = suppress
-        return _stand_in(error)
-
-    def _carried(self, item: Any, waiting: list[BaseException]) -> Any:
-        if isinstance(item, BaseException):
-            replaced = _stand_in(item)
-            waiting.append(replaced)
-            return replaced
-        if isinstance(item, dict):
-            fields = cast("dict[str, Any]", item)
-            item = {
-                key: self._carried(value, waiting) if isinstance(value, BaseException) else value
-                for key, value in fields.items()
-                if key != "request"
+            # An OSError whose `filename` is set to None has another text than one that never had it.
+            kind: Any = type(link)
+            slots = {name: value for name in _slots(kind) if (value := getattr(link, name, None)) is not None}
+            fields = {"args": link.args} | vars(link) | slots
+            links = {
+                name: source
+                for name in ("__cause__", "__context__")
+                if (source := getattr(link, name)) is not None and source is not handled
             }
-        return self.data(item, objects=True)
+            if not self._needs_masking([fields, links]):
+                continue
+            suppress_context = link.__suppress_context__
+            for name, item in (fields | links).items():
+                with suppress(AttributeError, TypeError):  # read-only
+                    setattr(link, name, self.data(item, waiting))
+            link.__suppress_context__ = suppress_context
+        return first
 
     def _may_have_secrets(self, text: str) -> bool:
         lower = text.lower()
         for trigger in _TRIGGERS:
             if trigger in lower:
                 return True
-        return self._is_in(text) or (_has_escapes(text) and self._is_in(_plain(text)))
+        return self._is_in(text) or self._is_escaped_in(text)
+
+    def _is_escaped_in(self, text: str) -> bool:
+        for _ in range(_MAX_ESCAPES):
+            if not _has_escapes(text):
+                return False
+            text = _plain(text)
+            if self._is_in(text):
+                return True
+        return False
 
     def _is_in(self, text: str) -> bool:
-        length = len(text)
-        return any(len(form) <= length and form in text for form in self._forms)
+        return any(True for _ in self._occurrences(text))
 
     def _spans(self, text: str) -> Iterator[tuple[int, int]]:
         for pattern in _PATTERNS:
@@ -213,8 +221,12 @@ class Masker:
         for form in self._forms:
             start = text.find(form)
             while start >= 0:
-                yield start, start + len(form)
-                start = text.find(form, start + len(form))
+                stop = start + len(form)
+                # A short one, such as the key "test" of a local service, only as a word of its own.
+                around = text[max(start - 1, 0) : start] + text[stop : stop + 1]
+                if len(form) >= _MIN_PART or not any(map(str.isalnum, around)):
+                    yield start, stop
+                start = text.find(form, stop)
 
 
 def masker_of(client: object, request: object, secrets: Iterable[str]) -> Masker:
@@ -283,7 +295,9 @@ def _url_secrets(url: str) -> Iterator[str]:
     # The scheme may be missing or mistyped, and the password may contain what should have been escaped.
     rest = re.sub(r"^[A-Za-z][A-Za-z0-9+.-]*+:/+", "", url)
     user_info = rest.rpartition("@")[0]
-    password = user_info.partition(":")[2]
+    user, separator, password = user_info.partition(":")
+    if not separator and len(user) < _MIN_USER:
+        return  # the name of a user, such as "user", and not a token
     yield from (user_info, password, unquote(user_info), unquote(password))
     # An error may quote the part of a malformed password that was taken for a host, a port, or a path.
     yield from re.split(r"[/?#@:\[\]\\'\"\s]+", password)
@@ -340,14 +354,23 @@ def _places(text: str) -> Iterator[tuple[str, int, int]]:
     yield from ((text[place], place, place + 1) for place in range(end, len(text)))
 
 
+@lru_cache(maxsize=256)
+def _slots(cls: type[BaseException]) -> tuple[str, ...]:
+    """Return the attributes of an exception beside its ``__dict__``, such as ``OSError.filename``."""
+    names = [
+        name for base in cls.__mro__ for name, attribute in vars(base).items()
+        if isinstance(attribute, GetSetDescriptorType | MemberDescriptorType) and not name.startswith("__")
+    ]  # fmt: skip
+    return tuple(name for name in names if name != "args")
+
+
 def _stand_in(error: BaseException) -> BaseException:
     """Return the exception, or a plain one for a class that keeps data where it cannot be masked."""
-    # The attribute `object` of a UnicodeError is the whole text or body. pydantic's error keeps its input.
-    if isinstance(error, UnicodeError) or type(error).__module__.startswith("pydantic"):
-        reason = (
-            error.reason if isinstance(error, UnicodeEncodeError | UnicodeDecodeError) else "invalid value"
-        )
-        return ValueError(f"{type(error).__name__}: {reason}")
+    # Or data that is a secret as a whole: the file or the output that could not be parsed.
+    holds_input = type(error).__module__.startswith(("pydantic", "configparser", "json"))
+    if holds_input or isinstance(error, UnicodeError | BaseExceptionGroup):
+        reason = str(getattr(cast("Any", error), "reason", None) or "invalid value")
+        return ValueError(f"{type(cast('object', error)).__name__}: {reason}")
     return error
 
 

@@ -1,6 +1,7 @@
 """Threads that run calls, for `restore_backups` and for the asynchronous client."""
 
 import atexit
+import os
 import threading
 import time
 from collections import deque
@@ -33,24 +34,23 @@ class CallThreads:
         self._threads = 0
         _all_threads.add(self)
 
-    def submit(self, function: Callable[[], T], cancelled: threading.Event) -> Future[T]:
+    def submit(self, future: Future[T], function: Callable[[], T], cancelled: threading.Event) -> None:
         """Run the function in a thread. Once ``cancelled`` is set, its calls send nothing more.
 
-        If no thread can be started, the future has a `RestoreError` that says so.
+        The caller makes the future, so that an interrupt in here does not lose it. If no thread can be
+        started, it gets a `RestoreError` that says so.
         """
-        future: Future[T] = Future()
         context = copy_context()
         context.run(cancellation.set, cancelled)
         with self._lock:
             self._waiting.append((future, context, function))
             if self._limit is not None and self._threads >= self._limit:
-                return future
+                return
             self._threads += 1
         try:
             threading.Thread(target=self._work, name="cloudhsm-restore", daemon=True).start()
         except RuntimeError as error:  # the limit of the process
             self._without_thread(str(error))
-        return future
 
     def _without_thread(self, reason: str) -> None:
         with self._lock:
@@ -127,3 +127,5 @@ def _at_exit() -> None:
 
 
 atexit.register(_at_exit)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_all_threads.clear)  # A child process has none of these threads.

@@ -1,4 +1,4 @@
-"""Check the arguments of the clients, before anything is sent."""
+"""Check the arguments of the clients, before anything is sent; say what is wrong with a value."""
 
 import math
 import sys
@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from inspect import iscoroutinefunction
 from typing import Any, Final, Protocol, cast
 from urllib.parse import urlsplit
+
+from pydantic import ValidationError
 
 from ._redaction import Masker, url_secrets
 from .exceptions import ParameterError
@@ -15,6 +17,9 @@ DEFAULT_TIMEOUT: Final = 300.0
 """Seconds that `ensure_restored` may take."""
 DEFAULT_MAX_WORKERS: Final = 8
 """How many restores run at the same time."""
+_MAX_PROBLEMS: Final = (
+    20  # pydantic takes ten times as long to describe a problem as JSON to parse the value.
+)
 
 
 def check_backup_id(backup_id: object, operation: str | None = None) -> str:
@@ -175,3 +180,10 @@ def check_batch(backup_ids: object, max_workers: object, *types: type[object]) -
         raise ParameterError(
             f"backup_ids must be an iterable of IDs, such as a list, not {_short_repr(backup_ids)}"
         )
+
+
+def validation_problems(error: ValidationError) -> str:
+    """Return what is wrong with a value; of many problems only their number."""
+    if error.error_count() > _MAX_PROBLEMS:
+        return f"{error.error_count()} problems"
+    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())

@@ -189,7 +189,9 @@ class AsyncRestoreClient(ClientBase):
             loop = call.get_loop()
             if loop is asyncio.get_running_loop():
                 _cancel(call, cancelled)
-            elif not loop.is_closed():
+            elif loop.is_closed():
+                cancelled.set()
+            else:
                 loop.call_soon_threadsafe(_cancel, call, cancelled)
         self._close_client()
 
@@ -200,14 +202,15 @@ class AsyncRestoreClient(ClientBase):
         await self.close()
 
     async def _run(self, function: Callable[[], T], *, restores: str | None = None) -> T:
-        if self._is_closed:
-            raise ClosedClientError("this AsyncRestoreClient is closed", backup_id=restores)
-        cancelled = threading.Event()
-        work: Future[Any] = self._threads.submit(function, cancelled)
+        cancelled, work = threading.Event(), Future[Any]()
         call: asyncio.Future[T] = asyncio.wrap_future(work)
         entry = call, cancelled
         self._calls.add(entry)
         try:
+            # After the call is known to `close`, which may run in another event loop.
+            if self._is_closed:
+                raise ClosedClientError("this AsyncRestoreClient is closed", backup_id=restores)
+            self._threads.submit(work, function, cancelled)
             return await call
         except (asyncio.CancelledError, GeneratorExit):
             cancelled.set()
@@ -236,7 +239,12 @@ class AsyncRestoreClient(ClientBase):
             task.add_done_callback(finished.put_nowait)
 
         async def restore_one(backup_id: str) -> RestoreResult:
-            return await self._run(partial(restore, backup_id), restores=backup_id)
+            try:
+                return await self._run(partial(restore, backup_id), restores=backup_id)
+            except ClosedClientError:
+                raise
+            except RestoreError as error:  # No thread could be started.
+                return RestoreResult(backup_id, error=error)
 
         async def feed() -> None:
             # All of it in one task: the source may enter a context, such as a timeout, that belongs to its

@@ -10,7 +10,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Self, overload
 
 from ._backoff import Backoff, Stopwatch
-from ._call import Call, Operation, Response, cancellation
+from ._call import Call, Operation, Response, cancellation, unlimited
 from ._events import add_user_agent, register_handlers
 from ._log import log, state_name
 from ._redaction import url_secrets
@@ -279,15 +279,17 @@ class RestoreClient(ClientBase):
         """Wait, or return as soon as ``cancelled`` is set. Tests override this to wait in virtual time."""
         cancelled.wait(seconds)
 
-    def _call(self, operation: Operation, backup_id: str | None) -> Call:
-        return Call(operation, backup_id, self._client, self._url_secrets)
+    def _call(
+        self, operation: Operation, backup_id: str | None, time_left: Callable[[], float] = unlimited
+    ) -> Call:
+        return Call(operation, backup_id, self._client, self._url_secrets, time_left)
 
-    def _restore_backup(self, backup_id: str) -> Response:
+    def _restore_backup(self, backup_id: str, time_left: Callable[[], float] = unlimited) -> Response:
         check_backup_id(backup_id, "RestoreBackup")
-        with self._call("RestoreBackup", backup_id) as call:
+        with self._call("RestoreBackup", backup_id, time_left) as call:
             return call.parse_backup(self._client.restore_backup(BackupId=backup_id))
 
-    def _describe_backup(self, backup_id: str, time_left: Callable[[], float] = lambda: 1.0) -> Response:
+    def _describe_backup(self, backup_id: str, time_left: Callable[[], float] = unlimited) -> Response:
         """Find one backup; give up between two pages when no time is left."""
         check_backup_id(backup_id, "DescribeBackups")
         others = 0
@@ -299,8 +301,10 @@ class RestoreClient(ClientBase):
             others += len(page)
         raise call.not_described(others)
 
-    def _set_never_expires(self, backup_id: str, never_expires: bool) -> Response:
-        with self._call("ModifyBackupAttributes", backup_id) as call:
+    def _set_never_expires(
+        self, backup_id: str, never_expires: bool, time_left: Callable[[], float]
+    ) -> Response:
+        with self._call("ModifyBackupAttributes", backup_id, time_left) as call:
             return call.parse_backup(
                 self._client.modify_backup_attributes(BackupId=backup_id, NeverExpires=never_expires)
             )
@@ -309,7 +313,7 @@ class RestoreClient(ClientBase):
         self,
         requests: list[dict[str, Any]],
         backup_id: str | None = None,
-        time_left: Callable[[], float] = lambda: 1.0,
+        time_left: Callable[[], float] = unlimited,
     ) -> Generator[list[Response], None, None]:
         for request in requests:
             tokens: set[str] = set()
@@ -354,11 +358,11 @@ class RestoreClient(ClientBase):
             try:
                 match step.action:
                     case Action.RESTORE:
-                        outcome: Response | RestoreError = self._restore_backup(backup_id)
+                        outcome: Response | RestoreError = self._restore_backup(backup_id, time_left)
                     case Action.DESCRIBE:
                         outcome = self._describe_backup(backup_id, time_left)
                     case Action.EXEMPT:
-                        outcome = self._set_never_expires(backup_id, bool(never_expires))
+                        outcome = self._set_never_expires(backup_id, bool(never_expires), time_left)
             except RestoreError as error:
                 outcome = error
             step = machine.advance(step, outcome, stopwatch.now())
@@ -381,8 +385,10 @@ class RestoreClient(ClientBase):
 
         def next_result() -> RestoreResult:
             future = finished.get()
-            # What is not a RestoreError (a bug, a misused Stubber) propagates to the caller.
-            result = result_of(future, pending[future])
+            try:
+                result = future.result()  # A bug or a misused Stubber propagates to the caller.
+            except RestoreError as error:  # No thread could be started.
+                result = RestoreResult(pending[future], error=error)
             # Last, so that an interrupt before it leaves the result for the log.
             del pending[future]
             return result
@@ -390,9 +396,10 @@ class RestoreClient(ClientBase):
         try:
             for backup_id in backup_ids:
                 restore = partial(self._restore_one, backup_id, never_expires, timeout, backoff)
-                future = threads.submit(restore, cancelled)
+                future: Future[RestoreResult] = Future()
                 pending[future] = backup_id
                 future.add_done_callback(finished.put)
+                threads.submit(future, restore, cancelled)
                 # As many again wait in the queue, so that no worker is idle while the caller handles a
                 # result.
                 while len(pending) >= 2 * workers or not finished.empty():
@@ -401,11 +408,11 @@ class RestoreClient(ClientBase):
                 yield next_result()
         finally:
             cancelled.set()
-            for future, backup_id in pending.items():
-                if not future.cancel():
-                    future.add_done_callback(partial(log_when_done, backup_id))
+            running = {future: backup_id for future, backup_id in pending.items() if not future.cancel()}
+            for future, backup_id in running.items():
+                future.add_done_callback(partial(log_when_done, backup_id))
             if not threads.is_current():
-                wait(pending)
+                wait(running)
 
 
 def _log_wait(backup_id: str, step: Step, attempt: int, seconds: float, time_left: float) -> None:
@@ -420,12 +427,6 @@ def _log_wait(backup_id: str, step: Step, attempt: int, seconds: float, time_lef
         wait_seconds=seconds,
         time_left=time_left,
     )
-
-
-def result_of(future: "Future[RestoreResult]", backup_id: str) -> RestoreResult:
-    """Return the result of a restore; if no thread could run it, that is its error."""
-    error = future.exception()
-    return RestoreResult(backup_id, error=error) if isinstance(error, RestoreError) else future.result()
 
 
 def log_when_done(backup_id: str, future: "Future[RestoreResult] | Future[Backup]") -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _URL: Final = "https://cloudhsmv2.us-east-1.amazonaws.com/"
 
-# What botocore raises if our client raises these. botocore's Stubber itself knows only ClientErrors.
+# What botocore raises if the client raises these. botocore's Stubber itself knows only ClientErrors.
 _BOTOCORE_ERRORS: Final[Mapping[type[RestoreError], Callable[[], Exception]]] = {
     ConfigurationError: boto.NoCredentialsError,
     ConnectError: lambda: boto.EndpointConnectionError(endpoint_url=_URL),
@@ -118,10 +118,19 @@ class _Queue:
     def _remember_id(self, params: Mapping[str, Any], context: dict[str, Any], **_: object) -> None:
         context["cloudhsm_restore_backup_id"] = params.get("BackupId")
 
-    def _apply_effect(self, parsed: object, context: Mapping[str, Any], **_: object) -> None:
+    def _apply_effect(self, parsed: object, model: Any, context: Mapping[str, Any], **_: object) -> None:
         # The last event of a call, also of a stubbed one. An exception of its handler leaves boto3 unchanged.
         response, failure = self._effects.pop(id(parsed), (None, None))
         if failure is not None:
+            if not isinstance(failure, boto.NoCredentialsError):
+                # The attempt that botocore would have reported before it raises this.
+                self._boto3.meta.events.emit(
+                    f"response-received.cloudhsm-v2.{model.name}",
+                    response_dict=None,
+                    parsed_response=None,
+                    context=context,
+                    exception=failure,
+                )
             raise failure
         if response is not None:
             response["Backup"]["BackupId"] = context["cloudhsm_restore_backup_id"]
