@@ -71,10 +71,12 @@ check: .venv/dev .venv-cfn/done types sbom
 	.venv/bin/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
 	.venv/bin/pre-commit validate-config
 
-# Type checkers and an editor's language server on an application that has the wheel, without boto3-stubs and with them.
-types: .venv/dev .venv-wheel/done .venv-stubs/done
+# Type checkers and an editor's language server on an application that has the wheel: without stubs of boto3, with
+# boto3-stubs, and with types-boto3.
+types: .venv/dev .venv-wheel/done .venv-stubs/done .venv-types-boto3/done
 	.venv/bin/python -m tests.check_types without-stubs .venv-wheel
 	.venv/bin/python -m tests.check_types with-stubs .venv-stubs
+	.venv/bin/python -m tests.check_types types-boto3 .venv-types-boto3
 	.venv-wheel/bin/python tests/check_hover.py .venv/bin/pyright-langserver
 	PATH="$(CURDIR)/.venv-stubs/bin:$$PATH" .venv/bin/pyright --project .venv-stubs --verifytypes cloudhsm_restore --ignoreexternal
 
@@ -95,6 +97,12 @@ types: .venv/dev .venv-wheel/done .venv-stubs/done
 	rm -rf .venv-stubs
 	$(PYTHON) -m venv .venv-stubs
 	.venv-stubs/bin/python $(PIP_INSTALL) dist/*.whl 'boto3-stubs[s3]'
+	touch $@
+
+.venv-types-boto3/done: .venv-wheel/done
+	rm -rf .venv-types-boto3
+	$(PYTHON) -m venv .venv-types-boto3
+	.venv-types-boto3/bin/python $(PIP_INSTALL) dist/*.whl 'types-boto3[cloudhsmv2,s3]'
 	touch $@
 
 # Wheel and sdist, built twice and held against each other, with the tools that build a release.
@@ -161,7 +169,7 @@ bench: .venv-bench/done .venv-aws/done
 	.venv-peer-dataclass/bin/python $(PIP_INSTALL) boto3-dataclass-cloudhsmv2 pyperf
 	touch $@
 
-# The suite with old, new and middling versions of what we stand on, and the table of docs/reference/verification.md.
+# The suite with old, new and middling versions of the dependencies, and the table of docs/reference/verification.md.
 versions:
 	$(PYTHON) -m tests.version_matrix
 
