@@ -22,7 +22,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import Context, ContextVar
-from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final, Literal, NamedTuple, Self, cast
 
@@ -59,6 +58,7 @@ from .models import Backup
 Operation = Literal["RestoreBackup", "DescribeBackups", "ModifyBackupAttributes"]
 
 _READ_ONLY: Final = "DescribeBackups"
+_OK: Final = 200
 
 cancellation: Final[ContextVar[threading.Event | None]] = ContextVar("cloudhsm_restore_cancel", default=None)
 """Set when the calls of this thread are cancelled: nothing more is sent for them."""
@@ -176,7 +176,7 @@ class Call:
     def on_raw_response(self, response: Mapping[str, Any]) -> None:
         """Note the response before botocore parses it, or another handler changes it."""
         self.raw_response = dict(response)
-        if response.get("status_code", HTTPStatus.OK) < HTTPStatus.OK and self._client is not None:
+        if response.get("status_code", _OK) < _OK and self._client is not None:
             # http.client takes an interim response, such as 103, for the response (CPython skips only 100).
             # The real one, which follows, would be taken for the response to the next request.
             cast("Any", self._client).close()
