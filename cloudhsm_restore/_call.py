@@ -145,7 +145,7 @@ class Call:
             if error is None:
                 text = "cancelled before it was sent"
                 unsent = RestoreError(text, operation=self.operation, backup_id=self.backup_id)
-                unsent.outcome_unknown = self._ambiguous
+                unsent.outcome_unknown = self._ambiguous and self.operation != _READ_ONLY
                 raise unsent from None
         elif not isinstance(error, Exception):
             if self.operation != _READ_ONLY and self.operation is not None:
@@ -168,9 +168,9 @@ class Call:
 
     def on_send(self, request: object) -> None:
         """Note that an attempt is about to be sent; raise if the call is over."""
-        self._stop_if_over()
         # If an attempt has not ended, a handler of its events called the client again.
         self._ambiguous = self._ambiguous or self.in_flight
+        self._stop_if_over()
         self._request, self.raw_response, self.in_flight = request, None, True
 
     def on_raw_response(self, response: Mapping[str, Any]) -> None:

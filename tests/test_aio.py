@@ -340,6 +340,48 @@ def test_closing_the_client_cancels_its_calls(
     assert outcomes(caplog) == dict.fromkeys(ids, "not_restored")
 
 
+def test_closing_after_the_loop_of_a_call_was_closed(service: LocalCloudHsm) -> None:
+    """A call whose event loop is closed sends nothing after `close`, which runs in another loop."""
+    [backup_id] = pending(service, 1)
+    service.inject(Fault.THROTTLED, times=99)
+    client = new_client(service)
+    work = client.ensure_restored(backup_id)
+
+    async def main() -> None:
+        _ = work.send(None)
+        await soon(lambda: bool(service.requests))
+
+    asyncio.run(main())
+    began = time.monotonic()
+    asyncio.run(client.close())
+    assert no_threads()
+    assert time.monotonic() - began < 20  # Without it, the thread retries for 300 seconds.
+    work.close()
+
+
+def test_closing_while_a_call_is_submitted(service: LocalCloudHsm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call is cancelled although another event loop closes the client right after its thread started."""
+    [backup_id] = pending(service, 1)
+    service.inject(Fault.THROTTLED, times=99)
+    client = new_client(service)
+    submit = client._threads.submit
+
+    def submit_and_close(*arguments: Any) -> None:
+        submit(*arguments)
+        thread = threading.Thread(target=lambda: asyncio.run(client.close()))
+        thread.start()
+        thread.join()
+
+    monkeypatch.setattr(client._threads, "submit", submit_and_close)
+
+    async def main() -> None:
+        with pytest.raises(asyncio.CancelledError):
+            await client.ensure_restored(backup_id, timeout=10)
+
+    asyncio.run(main())
+    assert no_threads()
+
+
 def test_a_call_that_waits_for_a_thread_is_cancelled(
     run: Run, service: LocalCloudHsm, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -3,10 +3,13 @@
 import copy
 import inspect
 import json
+import socket
 import ssl
 import string
+import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
+from contextvars import copy_context
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -44,6 +47,7 @@ from cloudhsm_restore import (
     TransportError,
     UnexpectedResponseError,
 )
+from cloudhsm_restore._call import cancellation
 from cloudhsm_restore.testing import LocalCloudHsm
 
 from .clients import config, make_sync_client
@@ -272,6 +276,125 @@ def test_the_attempts_of_a_given_client_are_observed(raw_server: RawServer, cred
     boto3_client.close()
 
 
+RAISED: dict[str, Callable[[str], Exception]] = {
+    "no credentials": lambda url: boto.NoCredentialsError(),
+    "connect timeout": lambda url: boto.ConnectTimeoutError(endpoint_url=f"{url}/", error=OSError()),
+    "invalid parameters": lambda url: boto.ParamValidationError(report="x"),
+    "denied": lambda url: client_error("AccessDenied", HTTPStatusCode=403, RetryAttempts=0),
+}
+"""Errors that normally mean that nothing was sent, or that the request was rejected."""
+
+
+@pytest.mark.parametrize("error", RAISED.values(), ids=RAISED)
+@pytest.mark.parametrize("event", ["before-parse", "response-received"])
+def test_a_handler_that_raises_after_the_request_was_sent(
+    service: LocalCloudHsm, event: str, error: Callable[[str], Exception]
+) -> None:
+    """The outcome is unknown whatever a handler raises once the request was sent."""
+    backup = service.add_backup(backup_state=BackupState.PENDING_DELETION)
+    boto3_client = service.boto3_client(config())
+    handler = Mock(side_effect=error(service.endpoint_url))
+    boto3_client.meta.events.register_first(f"{event}.cloudhsm-v2.RestoreBackup", handler)
+    with pytest.raises(RestoreError) as caught:
+        RestoreClient(boto3_client).restore_backup(backup.backup_id)
+    assert caught.value.outcome_unknown
+    assert service.backups[backup.backup_id].backup_state is BackupState.READY
+    boto3_client.close()
+
+
+def calling_again(client: CloudHSMV2Client, before: Callable[[], object] = lambda: None) -> None:
+    """Let a handler of the first response call the client again, after it has called ``before``."""
+    handled: list[object] = []
+
+    def call_again(**_: object) -> None:
+        if not handled:
+            handled.append(None)
+            before()
+            client.restore_backup(BackupId="backup-7777777zzzz")
+
+    client.meta.events.register("before-parse.cloudhsm-v2.RestoreBackup", call_again)
+
+
+@pytest.fixture
+def restoring(raw_server: RawServer, credentials: None) -> Iterator[CloudHSMV2Client]:
+    """Return a client whose first RestoreBackup succeeds, and whose second is rejected."""
+    url = raw_server.respond(RESTORED, REJECTED)
+    client: CloudHSMV2Client = boto3.client("cloudhsmv2", endpoint_url=url, config=config())
+    yield client
+    client.close()
+
+
+def test_a_handler_that_calls_the_client_again(restoring: CloudHSMV2Client, raw_server: RawServer) -> None:
+    """The rejection of a call within a handler says nothing about the request that was sent before it."""
+    calling_again(restoring)
+    with pytest.raises(InvalidRequestError) as caught:
+        RestoreClient(restoring).restore_backup(BACKUP_ID)
+    assert caught.value.outcome_unknown
+    assert len(raw_server.requests) == 2
+
+
+def cancelled_call(call: Callable[[str], object], cancelled: threading.Event) -> RestoreError:
+    """Return what a call raises that ``cancelled`` cancels."""
+
+    def run() -> RestoreError:
+        cancellation.set(cancelled)
+        with pytest.raises(RestoreError, match="cancelled before it was sent") as caught:
+            call(BACKUP_ID)
+        return caught.value
+
+    return copy_context().run(run)
+
+
+def test_cancelled_before_it_was_sent(service: LocalCloudHsm) -> None:
+    """A call that is cancelled before its first request sends nothing, and its outcome is known."""
+    cancelled = threading.Event()
+    cancelled.set()
+    with service.client() as client:
+        for call in (client.restore_backup, client.get_backup):
+            assert not cancelled_call(call, cancelled).outcome_unknown
+    assert service.requests == ()
+
+
+@pytest.mark.parametrize(("operation", "unknown"), [("RestoreBackup", True), ("DescribeBackups", False)])
+def test_cancelled_before_a_success_is_retried(service: LocalCloudHsm, operation: str, unknown: bool) -> None:
+    """If a handler asks for a retry after a success, the outcome of the cancelled restore is unknown."""
+    backup_id = service.add_backup(backup_id=BACKUP_ID, backup_state="PENDING_DELETION").backup_id
+    cancelled = threading.Event()
+    boto3_client: Any = service.boto3_client(config())
+
+    def retry(**_: object) -> int:
+        cancelled.set()
+        return 0
+
+    boto3_client.meta.events.register_first(f"needs-retry.cloudhsm-v2.{operation}", retry)
+    client = RestoreClient(boto3_client)
+    call = client.restore_backup if operation == "RestoreBackup" else client.get_backup
+    assert cancelled_call(call, cancelled).outcome_unknown is unknown
+    assert [request.backup_id for request in service.requests] == [backup_id]
+    boto3_client.close()
+
+
+def test_cancelled_in_a_handler_that_calls_the_client_again(
+    restoring: CloudHSMV2Client, raw_server: RawServer
+) -> None:
+    """If only the call within the handler is not sent, the outcome of the request before it is unknown."""
+    cancelled = threading.Event()
+    calling_again(restoring, cancelled.set)
+    assert cancelled_call(RestoreClient(restoring).restore_backup, cancelled).outcome_unknown
+    assert len(raw_server.requests) == 1
+
+
+@pytest.mark.parametrize("code", ["Access denied by proxy!", "-", "403 Forbidden", "4.03"])
+def test_a_code_that_is_no_identifier_is_ambiguous(
+    raw_server: RawServer, make_client: MakeClient, code: str
+) -> None:
+    """A text in place of a code comes from a proxy, so the response is not AWS's rejection."""
+    client = make_client(raw_server.respond(error_response(code, status="403 Forbidden")))
+    with pytest.raises(ApiError) as caught:
+        client.restore_backup(BACKUP_ID)
+    assert caught.value.outcome_unknown
+
+
 def test_unobserved_attempts_are_ambiguous(stubbed: tuple[RestoreClient, Stubber]) -> None:
     """If boto3 reports more attempts than it emitted events for, the rest may have restored the backup."""
     client, stubber = stubbed
@@ -391,6 +514,37 @@ def test_a_long_body_is_truncated(raw_server: RawServer, make_client: MakeClient
     assert caught.value.body is not None
     assert len(caught.value.body) == 4096
     assert len(str(caught.value)) < 400
+
+
+def test_many_problems_are_only_counted(raw_server: RawServer, make_client: MakeClient) -> None:
+    """The message about a response with thousands of problems is short, and has their number."""
+    backup = wire_backup(TagList=[{}] * 5_000)
+    client = make_client(raw_server.respond(http({"Backup": backup}), http({"Backups": [backup]})))
+    for call in (client.restore_backup, client.get_backup):
+        with pytest.raises(UnexpectedResponseError, match=r"malformed [(]10000 problems[)]") as caught:
+            call(BACKUP_ID)
+        assert len(str(caught.value)) < 400
+
+
+class LateServer(RawServer):
+    """Sends a 103 on its first connection, and the response to the first request after the second one."""
+
+    def _serve_connection(self, connection: socket.socket) -> None:
+        is_first = len(self._connections) == 1
+        interim = b"HTTP/1.1 103 Early Hints\r\n\r\n"
+        self.responses.clear()
+        self.responses.extend([interim, REJECTED] if is_first else [RESTORED])
+        super()._serve_connection(connection)
+
+
+def test_a_late_response_after_an_interim_response(make_client: MakeClient) -> None:
+    """The response that follows a 103 is not taken for the response to the next request."""
+    with LateServer() as server:
+        client = make_client(server.url)
+        with pytest.raises(UnexpectedResponseError) as caught:
+            client.restore_backup(BACKUP_ID)
+        assert caught.value.outcome_unknown
+        assert client.restore_backup(BACKUP_ID).backup_state is BackupState.READY
 
 
 def test_a_body_shorter_than_its_content_length(

@@ -1,10 +1,13 @@
 """RestoreClient: how it is created, what it sends, and what it logs."""
 
+import io
 import logging
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any
+from unittest.mock import Mock
 
 import boto3
 import pytest
@@ -388,3 +391,38 @@ def test_nothing_is_printed(
     with pytest.raises(ResourceNotFoundError):
         client.restore_backup("backup-nowhere")
     assert capfd.readouterr() == ("", "")
+
+
+class FullDisk(io.StringIO):
+    """A standard error whose every write fails."""
+
+    def write(self, _: str) -> int:
+        raise OSError(28, "No space left on device")
+
+
+def closed_stream() -> io.StringIO:
+    """Return a stream that is closed."""
+    stream = io.StringIO()
+    stream.close()
+    return stream
+
+
+@pytest.mark.parametrize("stream", [closed_stream(), FullDisk(), None], ids=["closed", "full", "none"])
+def test_logging_that_raises_without_standard_error(
+    service: LocalCloudHsm,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    stream: io.StringIO | None,
+) -> None:
+    """A filter that raises does not break a restore, although its traceback cannot be printed."""
+    logger = logging.getLogger("cloudhsm_restore")
+    failing = Mock()
+    failing.filter.side_effect = RuntimeError
+    monkeypatch.setattr(logger, "filters", [failing])
+    caplog.set_level(logging.DEBUG, "cloudhsm_restore")
+    backup = service.add_backup(backup_state="PENDING_DELETION")
+    with service.client() as client, monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", stream)
+        restored = client.restore_backup(backup.backup_id)
+    assert restored.backup_state is BackupState.READY
+    assert failing.filter.called

@@ -22,7 +22,7 @@ from cloudhsm_restore import (
     RestoreResult,
     WaitTimeoutError,
 )
-from cloudhsm_restore._backoff import Throttle
+from cloudhsm_restore._backoff import Stopwatch, Throttle
 from cloudhsm_restore._state_machine import Action, Step
 from cloudhsm_restore.testing import Fault, LocalCloudHsm
 
@@ -252,6 +252,24 @@ def test_invalid_options(service: LocalCloudHsm, make_client: MakeClient, option
     assert service.requests == ()
 
 
+@pytest.mark.parametrize("operation", ["RestoreBackup", "ModifyBackupAttributes"])
+def test_boto3_sends_no_retry_after_the_deadline(
+    service: LocalCloudHsm, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, operation: str
+) -> None:
+    """If the deadline passes while a request is in flight, boto3 does not send its own retries of it."""
+    client = make_client(service.endpoint_url, retries={"total_max_attempts": 4, "mode": "standard"})
+    [backup_id] = pending(service, 1)
+    service.inject(Fault.THROTTLED, operation, times=9)
+
+    def pass_deadline(**_: object) -> None:
+        monkeypatch.setattr(Stopwatch, "now", lambda _: time.monotonic() + 301)
+
+    client._client.meta.events.register(f"before-send.cloudhsm-v2.{operation}", pass_deadline)
+    with pytest.raises(WaitTimeoutError):
+        client.ensure_restored(backup_id, never_expires=True)
+    assert operations(service).count(operation) == 1
+
+
 def test_resolving_and_backing_off_take_seconds(service: LocalCloudHsm) -> None:
     """By the real clock, one unknown outcome and one throttled request take less than 5 seconds."""
     client = service.client(config(retries={"total_max_attempts": 1}))
@@ -386,6 +404,30 @@ def test_an_interrupt_ends_the_workers(service: LocalCloudHsm, make_blocking_cli
     with pytest.raises(KeyboardInterrupt):
         list(make_blocking_client(service.endpoint_url).restore_backups(interrupted()))
     assert no_workers()
+
+
+def test_every_backup_has_a_result_without_a_thread(
+    service: LocalCloudHsm, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If no thread can be started, each backup has an error that says so, and nothing is sent."""
+    ids = pending(service, 20)
+    client = make_client(service.endpoint_url)
+    start = threading.Thread.start
+
+    def limited(thread: threading.Thread) -> None:
+        if thread.name.startswith("cloudhsm-restore"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    results = list(client.restore_backups(ids, max_workers=2))
+    assert sorted(result.backup_id for result in results) == sorted(ids)
+    for result in results:
+        assert result.error is not None
+        assert "can't start new thread; nothing was sent" in str(result.error)
+        assert result.error.retryable
+        assert not result.error.outcome_unknown
+    assert service.requests == ()
 
 
 def test_a_bug_propagates(service: LocalCloudHsm, make_client: MakeClient) -> None:

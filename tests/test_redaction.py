@@ -1,6 +1,7 @@
 """No credential is ever in a message, a repr, a traceback, a log line or a pickle."""
 
 import base64
+import configparser
 import copy
 import html
 import json
@@ -10,7 +11,7 @@ import re
 import sys
 import textwrap
 import traceback
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -18,10 +19,10 @@ from urllib.parse import quote
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, HTTPClientError
 
 from cloudhsm_restore import ApiError, ConfigurationError, ConnectError, RestoreClient, RestoreError
-from cloudhsm_restore._redaction import KEPT, PATTERNS_ONLY, Masker, printable
+from cloudhsm_restore._redaction import KEPT, PATTERNS_ONLY, Masker, printable, url_secrets
 
 from .clients import config
 from .raw_server import BACKUP_ID, RawServer, error_response, http, wire_backup
@@ -168,9 +169,47 @@ def test_a_known_secret_is_masked_in_every_form(form: Callable[[str], str], secr
     assert not any(shown[place : place + 8] in masked for place in range(8, len(shown) - 16))
 
 
+ESCAPED: dict[str, Callable[[str], str]] = {
+    "URL in a URL": lambda secret: percent_encoded(percent_encoded(secret)),
+    "URL in JSON": lambda secret: percent_encoded(secret).replace("%", "\\u0025"),
+    "URL in HTML": lambda secret: percent_encoded(secret).replace("%", "&#37;"),
+    "URL in JSON in HTML": lambda secret: percent_encoded(secret).replace("%", "&#92;u0025"),
+}
+
+
+@pytest.mark.parametrize("form", ESCAPED.values(), ids=ESCAPED)
+def test_a_secret_that_is_escaped_more_than_once_is_masked(form: Callable[[str], str]) -> None:
+    """Where it is in the text is not known then, so that the whole text is masked."""
+    text = f"before {form(TOKEN)} after"
+    assert Masker([TOKEN]).text(text) == "***"
+    assert Masker([TOKEN]).data({"a": [text]}) == {"a": ["***"]}
+    assert Masker([TOKEN]).text(form("something else")) == form("something else")
+
+
+def test_a_short_secret_is_masked_as_a_word_of_its_own() -> None:
+    """The key "test" of a local service is not masked within other words."""
+    mask = Masker(["test"])
+    assert mask.text("the latest testing of backup-test1234567") == "the latest testing of backup-test1234567"
+    assert mask.text("key=test, and 'test'") == "key=***, and '***'"
+    assert mask.data({"a": "the latest"}) == {"a": "the latest"}
+    assert Masker(["testtest"]).text("atesttestb") == "a***b"
+
+
+def test_the_name_of_a_user_is_not_masked() -> None:
+    """The user name of a URL without a password is not a secret; a long one can be a token."""
+    text = "User: arn:aws:iam::111122223333:user/ops is not authorized"
+    assert Masker(url_secrets(None, "http://user@127.0.0.1:1")).text(text) == text
+    assert Masker(url_secrets(None, f"http://{PASSWORD}user@127.0.0.1:1")).text(f"{PASSWORD}user") == "***"
+    assert Masker(url_secrets(None, f"http://user:{PASSWORD}@127.0.0.1:1")).text(PASSWORD) == "***"
+
+
 @pytest.mark.parametrize(
     "text",
     [
+        "password: must be set",
+        "The proxy rejected the password: Try another one",
+        "The value for parameter sessionToken: must not be empty",
+        "Authorization: Bearer scheme expected",
         "Error loading login session token: Unable to load a existing login session for session x.",
         "User: arn:aws:sts::111122223333:assumed-role/Admin/ops@example.com is not authorized.",
         "The security token included in the request is expired",
@@ -181,7 +220,7 @@ def test_a_known_secret_is_masked_in_every_form(form: Callable[[str], str], secr
     ],
 )
 def test_other_text_is_kept(text: str) -> None:
-    """AWS's own sentences have words such as token and key in them, and none is masked."""
+    """Sentences have words such as token and password in them, and none is masked."""
     assert Masker([TOKEN, KEY, PASSWORD]).text(text) == text
 
 
@@ -296,6 +335,68 @@ def test_the_cause_carries_no_secret(raw_server: RawServer) -> None:
             "latin-1"
         )
         assert not any(secret in carried for secret in SECRETS)
+
+
+class SlottedError(Exception):
+    """An exception with data beside its ``__dict__``."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: str) -> None:
+        super().__init__("invalid data")
+        self.data = data
+
+
+CAUSES: dict[str, Callable[[], Exception]] = {
+    "configparser": lambda: configparser.MissingSectionHeaderError("config", 1, f"token = {TOKEN}"),
+    "JSON": lambda: json.JSONDecodeError("Expecting value", f"{TOKEN} printed", 0),
+    "file name": lambda: FileNotFoundError(2, "No such file", f"/{TOKEN}", None, f"/to/{TOKEN}"),
+    "group": lambda: ExceptionGroup("several", [ValueError(TOKEN)]),
+    "slots": lambda: SlottedError(TOKEN),
+    "import": lambda: ImportError("no module", name=TOKEN, path=TOKEN),
+    "stop": lambda: StopIteration(TOKEN),
+    "set": lambda: ValueError({TOKEN}),
+    "another exception": lambda: ValueError([OSError(2, "No such file", TOKEN)]),
+}
+
+
+def reachable(value: object) -> Iterator[str]:
+    """Yield the text of all that can be reached from an exception, without tracebacks."""
+    seen: set[int] = set()
+    waiting: list[Any] = [value]
+    while waiting:
+        item = waiting.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        yield repr(item)
+        if isinstance(item, BaseException):
+            yield str(item)
+            names = {name for name in dir(item) if not name.startswith("__")}
+            names |= {"__cause__", "__context__", "__notes__"}
+            waiting += [getattr(item, name, None) for name in names if name != "with_traceback"]
+        elif isinstance(item, dict):
+            waiting += item.values()
+        elif isinstance(item, list | tuple | set):
+            waiting += item
+
+
+@pytest.mark.parametrize("original", CAUSES.values(), ids=CAUSES)
+def test_no_field_of_a_cause_carries_a_secret(
+    caplog: pytest.LogCaptureFixture, original: Callable[[], Exception]
+) -> None:
+    """A secret is masked wherever an exception within botocore's keeps it."""
+    assert any(TOKEN in text for text in reachable(original()))
+
+    def fail(**_: object) -> None:
+        raise HTTPClientError(error=original())
+
+    with nothing_leaks(caplog) as caught, make_client("http://127.0.0.1:1") as client:
+        client._client.meta.events.register("before-send.cloudhsm-v2", fail)
+        client.restore_backup(BACKUP_ID)
+    assert isinstance(caught[0].__cause__, HTTPClientError)
+    for text in reachable(caught[0]):
+        assert "TOKENTOKEN" not in text
 
 
 def test_additions_of_instrumentation_are_masked(caplog: pytest.LogCaptureFixture) -> None:

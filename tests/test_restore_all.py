@@ -60,3 +60,37 @@ def test_memory_is_bounded(service: LocalCloudHsm, tmp_path: Path) -> None:
         lines = process.stdout.readlines()
     assert len(restored_ids(lines)) == 1_000
     assert float(lines[-1].split()[1]) < 20
+
+
+FORK = """
+import os, signal, sys, threading
+import boto3
+from cloudhsm_restore import RestoreClient
+sent, hold = threading.Event(), threading.Event()
+
+def keep_in_flight(**_):
+    sent.set()
+    hold.wait()
+
+client = boto3.client("cloudhsmv2")
+client.meta.events.register("before-send.cloudhsm-v2", keep_in_flight)
+results = RestoreClient(client).restore_backups(["backup-1"])
+thread = threading.Thread(target=list, args=[results])
+thread.start()
+sent.wait()
+if (child := os.fork()) == 0:
+    signal.alarm(10)
+    sys.exit(0)
+status = os.waitpid(child, 0)[1]
+hold.set()
+thread.join()
+sys.exit(status != 0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_forked_child_exits(service: LocalCloudHsm) -> None:
+    """A child process does not wait at its end for a request that a thread of its parent has in flight."""
+    done = subprocess.run([sys.executable, "-c", FORK], env={**service.environ}, timeout=60, check=False)
+    assert done.returncode == 0
+    assert len(service.requests) == 1
