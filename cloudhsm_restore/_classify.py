@@ -60,13 +60,15 @@ _ERROR_CLASSES: Final[tuple[tuple[type[Exception], type[RestoreError]], ...]] = 
 )
 
 # The only functions whose names decide anything. All belong to CPython's standard library: the handshake ends
-# before the request is sent, a proxy forwards nothing before it accepts CONNECT, and a header that is invalid
-# is found while the request is still being written down. Without these rows they would count as sent.
+# before the request is sent, a proxy forwards nothing before it accepts CONNECT, and an invalid header or URL
+# (of a proxy) is found while the request is still being written down. Without these rows they would count as
+# sent.
 _BEFORE_SENT_FUNCTIONS: Final[Mapping[tuple[str, str], type[RestoreError]]] = {
     ("ssl", "do_handshake"): ConnectError,
     ("http.client", "_tunnel"): ConnectError,
     ("urllib3.connection", "_tunnel"): ConnectError,  # a copy of CPython's, for older Pythons (urllib3 2.6)
     ("http.client", "putheader"): ConfigurationError,
+    ("urllib.parse", "urlsplit"): ConfigurationError,
 }
 
 # botocore's modules that load credentials and sign.

@@ -731,6 +731,15 @@ def test_a_rejection_after_a_response_lost_behind_a_proxy(raw_server: RawServer)
     assert caught.value.outcome_unknown
 
 
+@pytest.mark.parametrize("proxy", ["http://[::1", "http://host:port", "http://127.0.0.1:99999"])
+def test_an_invalid_url_of_a_proxy_sends_nothing(proxy: str) -> None:
+    """A proxy's URL that cannot be parsed is a matter of the configuration, and nothing was sent."""
+    client = make_sync_client("https://cloudhsm.invalid", {"proxies": {"https": proxy}})
+    with pytest.raises(ConfigurationError) as raised:
+        client.restore_backup(BACKUP_ID)
+    assert not raised.value.outcome_unknown
+
+
 def test_a_proxy_that_rejects_the_tunnel(raw_server: RawServer) -> None:
     """A proxy that does not listen, or that rejects CONNECT, has forwarded nothing."""
     url = raw_server.respond(http(b"", "407 Proxy Authentication Required"))
