@@ -264,10 +264,11 @@ class Call:
         """Return the error for a backup that DescribeBackups did not describe, but perhaps ``others``."""
         if others:
             return self._unexpected(f"it describes {others} other backups but not the requested one", None)
-        response = {
-            "Error": {"Code": "CloudHsmResourceNotFoundException", "Message": "DescribeBackups found none."}
+        problem = {
+            "Code": "CloudHsmResourceNotFoundException",
+            "Message": "DescribeBackups did not return it.",
         }
-        return ResourceNotFoundError(response, "DescribeBackups", backup_id=self.backup_id)
+        return ResourceNotFoundError({"Error": problem}, "DescribeBackups", backup_id=self.backup_id)
 
     def endless(self, pages: int) -> RestoreError:
         """Return the error for a list that does not end."""

@@ -191,6 +191,8 @@ class UnexpectedResponseError(RestoreError):
 class NotRestorableError(RestoreError):
     """The backup is DELETED, or in a state that this version does not know. See ``backup``."""
 
+    advice = "Look for other backups of its cluster, and for copies in other regions."
+
 
 class WaitTimeoutError(RestoreError, TimeoutError):
     """The backup was not READY before ``timeout``. ``backup`` holds its last known state.

@@ -66,7 +66,7 @@ def test_the_runbook_starts_with_commands() -> None:
 
 MESSAGES: dict[str, tuple[str, str, str, str]] = {
     # the quoted message: the state of the backup, the fault and its operation, and more of the command
-    "restored, not exempt from retention": (
+    "restored but not exempt from retention": (
         "PENDING_DELETION", "access-denied", "ModifyBackupAttributes", "--never-expires",
     ),
     "AccessDenied": ("PENDING_DELETION", "access-denied", "RestoreBackup", ""),

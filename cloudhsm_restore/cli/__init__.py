@@ -127,7 +127,7 @@ def restore(settings: Settings, ids: Sequence[str]) -> Status:
     # Checked before anything is imported: a usage error comes at once.
     if bool(ids) == settings.all_pending:
         what = "backup IDs, - to read them from standard input, or --all-pending"
-        raise click.UsageError(f"Specify {what}, and not both.")
+        raise click.UsageError(f"Specify exactly one of: {what}.")
     if settings.filtered and not settings.all_pending:
         what = "--cluster, --tag, --deleted-after, and --deleted-before"
         raise click.UsageError(f"{what} require --all-pending.")

@@ -50,7 +50,7 @@ class Outcome(StrEnum):
 
 
 _WORDS: Final = {
-    Outcome.NOT_EXEMPT: "restored, not exempt from retention",
+    Outcome.NOT_EXEMPT: "restored but not exempt from retention",
     Outcome.WOULD_RESTORE: "would be restored",
     Outcome.WOULD_NOT_RESTORE: "would not be restored",
     Outcome.UNDETERMINED: "would be attempted, state unknown",
@@ -142,6 +142,8 @@ def report(
             settings.echo_stderr(_cause(group), _COLORS.get(group[0].outcome, "yellow"))
     always = (Outcome.WOULD_RESTORE,) if settings.dry_run else _ALWAYS_COUNTED
     dry_run = ("Dry run: ", " Nothing was changed.") if settings.dry_run else ("", "")
+    if all(each.outcome is not Outcome.NOT_ATTEMPTED for each in records):
+        stop_reason = ""  # The run ended with its last backup, and nothing was left out.
     if not settings.dry_run:
         for line in filter(None, (stop_reason, _retry(settings, records), _retention(settings, records))):
             settings.echo_stderr(line)

@@ -113,7 +113,7 @@ def _confirm(settings: Settings, found: dict[str, Backup], *, from_stdin: bool) 
         with suppress(OSError):
             terminal = click.get_current_context().with_resource(open("/dev/tty"))  # noqa: PTH123, SIM115
     if terminal is None or not sys.stderr.isatty():
-        raise CommandError(f"{question} No terminal for confirmation; pass --yes.", Status.USAGE)
+        raise CommandError(f"{question} There is no terminal to confirm it; pass --yes.", Status.USAGE)
     settings.echo_stderr(f"{question} [y/N] ", end="")
     reply = ""
     try:
@@ -226,7 +226,7 @@ class Run(logging.Handler):
         cause = cause_of(error)
         self._causes.append(cause)
         if error and status_of(error) is Status.CONFIGURATION:
-            self._stop_reason = f"Stopped early: every other backup would fail with {cause} too."
+            self._stop_reason = f"Stopped early: the other backups would fail with {cause} too."
         elif isinstance(error, _SHARED) and self._causes[-_ALIKE:] == [cause] * _ALIKE:
             self._stop_reason = f"Stopped early: {_ALIKE} backups in a row failed with {cause}."
 

@@ -175,7 +175,7 @@ def test_no_terminal_for_confirmation(service: LocalCloudHsm, call: Call) -> Non
     pending(service, 2)
     ran = call("restore", "--all-pending")
     assert (ran.status, ran.out) == (2, "")
-    assert ran.err.endswith("? No terminal for confirmation; pass --yes.\n")
+    assert ran.err.endswith("? There is no terminal to confirm it; pass --yes.\n")
     assert states(service) == {"PENDING_DELETION": 2}
 
 
@@ -253,7 +253,7 @@ def test_failed_exemption(service: LocalCloudHsm, call: Call) -> None:
     assert outcomes(ran.out) == {backup_id: "not_exempt"}
     assert ran.status == 1
     assert "The backup is restored (READY)" in ran.err
-    assert "1 restored, not exempt from retention, 0 failed, 0 unknown (" in ran.err
+    assert "1 restored but not exempt from retention, 0 failed, 0 unknown (" in ran.err
 
 
 def test_failures_and_the_command_to_retry(service: LocalCloudHsm, env: dict[str, str]) -> None:
@@ -379,7 +379,16 @@ def test_credentials_that_expire(service: LocalCloudHsm, call: Call) -> None:
     assert counted.count("restored") == 3
     assert 1 <= counted.count("failed") <= 3
     assert counted.count("not_attempted") == 27 - counted.count("failed")
-    assert "Stopped early: every other backup would fail with ExpiredTokenException too." in ran.err
+    assert "Stopped early: the other backups would fail with ExpiredTokenException too." in ran.err
+
+
+def test_credentials_that_expire_at_the_last_backup(service: LocalCloudHsm, call: Call) -> None:
+    """A run that ends with its last backup is not said to have stopped early."""
+    pending(service)
+    service.inject(Fault.EXPIRED_CREDENTIALS, "RestoreBackup")
+    ran = call("restore", "--all-pending")
+    assert ran.status == 4
+    assert "Stopped early" not in ran.err
 
 
 def test_endpoint_that_cannot_be_reached(env: dict[str, str]) -> None:
