@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ClientError, ConfigParseError, HTTPClientError
 
 from cloudhsm_restore import ApiError, ConfigurationError, ConnectError, RestoreClient, RestoreError
 from cloudhsm_restore._redaction import KEPT, PATTERNS_ONLY, Masker, printable, url_secrets
@@ -397,6 +397,22 @@ def test_no_field_of_a_cause_carries_a_secret(
     assert isinstance(caught[0].__cause__, HTTPClientError)
     for text in reachable(caught[0]):
         assert "TOKENTOKEN" not in text
+
+
+@pytest.mark.parametrize(
+    "original",
+    [
+        json.JSONDecodeError("Expecting value", "another-secret printed", 0),
+        configparser.MissingSectionHeaderError("config", 1, "another-secret"),
+    ],
+    ids=["JSON", "configparser"],
+)
+def test_a_cause_keeps_no_input_that_could_not_be_parsed(original: Exception) -> None:
+    """A file or an output that could not be parsed can have any secret in it, also an unknown one."""
+    error = Masker([TOKEN]).exception(ConfigParseError(path="config", error=original), None)
+    texts = [*reachable(error)]
+    assert not any("another-secret" in text for text in texts)
+    assert any(type(original).__name__ in text for text in texts)
 
 
 def test_additions_of_instrumentation_are_masked(caplog: pytest.LogCaptureFixture) -> None:
