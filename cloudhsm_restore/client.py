@@ -4,7 +4,7 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Self, overload
@@ -409,10 +409,14 @@ class RestoreClient(ClientBase):
         finally:
             cancelled.set()
             running = {future: backup_id for future, backup_id in pending.items() if not future.cancel()}
+            logged: SimpleQueue[Future[RestoreResult]] = SimpleQueue()
             for future, backup_id in running.items():
                 future.add_done_callback(partial(log_when_done, backup_id))
+                future.add_done_callback(logged.put)
             if not threads.is_current():
-                wait(running)
+                # Not `concurrent.futures.wait`, which returns before the callbacks of a future are called.
+                for _ in running:
+                    logged.get()
 
 
 def _log_wait(backup_id: str, step: Step, attempt: int, seconds: float, time_left: float) -> None:

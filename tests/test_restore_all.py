@@ -1,9 +1,11 @@
 """restore_backups in a process: it can be killed and started again, and its memory is bounded."""
 
+import logging
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -94,3 +96,39 @@ def test_a_forked_child_exits(service: LocalCloudHsm) -> None:
     done = subprocess.run([sys.executable, "-c", FORK], env={**service.environ}, timeout=60, check=False)
     assert done.returncode == 0
     assert len(service.requests) == 1
+
+
+class SlowHandler(logging.Handler):
+    """Keeps the IDs of the backups whose outcome was logged, slowly."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the ID."""
+        if "cloudhsm_outcome" in record.__dict__:
+            time.sleep(0.1)
+            self.ids.append(record.__dict__["cloudhsm_backup_id"])
+
+
+def test_a_generator_that_is_closed_has_logged_every_outcome(service: LocalCloudHsm) -> None:
+    """Once ``close`` returns, the log has the outcome of every restore whose result was not returned."""
+    ids = [service.add_backup(backup_state=BackupState.PENDING_DELETION).backup_id for _ in range(6)]
+    handler, logger = SlowHandler(), logging.getLogger("cloudhsm_restore")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        with service.client() as client:
+            results = client.restore_backups(ids, max_workers=3)
+            returned = next(results).backup_id
+            while len(service.requests) < 2:
+                time.sleep(0.01)
+            results.close()
+            logged = sorted(handler.ids)
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(logging.NOTSET)
+    restored = {backup.backup_id for backup in service.backups.values() if backup.backup_state == "READY"}
+    assert logged == sorted(restored - {returned})
+    assert logged
