@@ -261,8 +261,11 @@ def test_boto3_sends_no_retry_after_the_deadline(
     [backup_id] = pending(service, 1)
     service.inject(Fault.THROTTLED, operation, times=9)
 
+    def late(_: Stopwatch) -> float:
+        return time.monotonic() + 301
+
     def pass_deadline(**_: object) -> None:
-        monkeypatch.setattr(Stopwatch, "now", lambda _: time.monotonic() + 301)
+        monkeypatch.setattr(Stopwatch, "now", late)
 
     client._client.meta.events.register(f"before-send.cloudhsm-v2.{operation}", pass_deadline)
     with pytest.raises(WaitTimeoutError):
