@@ -125,10 +125,11 @@ def test_a_generator_that_is_closed_has_logged_every_outcome(service: LocalCloud
             while len(service.requests) < 2:
                 time.sleep(0.01)
             results.close()
-            logged = sorted(handler.ids)
+            logged = set(handler.ids)
     finally:
         logger.removeHandler(handler)
         logger.setLevel(logging.NOTSET)
     restored = {backup.backup_id for backup in service.backups.values() if backup.backup_state == "READY"}
-    assert logged == sorted(restored - {returned})
-    assert logged
+    # One that was cancelled before it was sent can be in the log, too.
+    assert restored - {returned} <= logged
+    assert restored - {returned}
