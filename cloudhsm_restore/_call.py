@@ -66,6 +66,10 @@ current_call: Final[ContextVar["Call | None"]] = ContextVar("cloudhsm_restore_ca
 """The call that runs in this thread or task. The handlers of botocore's events find it here."""
 
 
+TimeLeft = Callable[[], float]
+"""Returns the seconds until a deadline."""
+
+
 def unlimited() -> float:
     """Return the time left of a call without a deadline."""
     return math.inf
@@ -108,7 +112,7 @@ class Call:
         backup_id: str | None = None,
         client: object = None,
         url_secrets: Iterable[str] = (),
-        time_left: Callable[[], float] = unlimited,
+        time_left: TimeLeft = unlimited,
     ) -> None:
         """Prepare a call; ``operation`` and ``client`` are None while the client is being created.
 
@@ -264,10 +268,8 @@ class Call:
         """Return the error for a backup that DescribeBackups did not describe, but perhaps ``others``."""
         if others:
             return self._unexpected(f"it describes {others} other backups but not the requested one", None)
-        problem = {
-            "Code": "CloudHsmResourceNotFoundException",
-            "Message": "DescribeBackups did not return it.",
-        }
+        code, message = "CloudHsmResourceNotFoundException", "DescribeBackups did not return it."
+        problem = {"Code": code, "Message": message}
         return ResourceNotFoundError({"Error": problem}, "DescribeBackups", backup_id=self.backup_id)
 
     def endless(self, pages: int) -> RestoreError:

@@ -82,7 +82,7 @@ _NEXT_ACTION: Final[Mapping[BackupState | None, Action]] = {
 _BACKOFF_BASE: Final = 0.5
 _BACKOFF_CAP: Final = 20.0
 _LAST_ATTEMPT: Final = 0.1
-"""Seconds before the deadline at which the last attempt starts, if the backoff would reach beyond it."""
+"""Seconds before the deadline at which the last attempt starts, if the backoff would reach beyond that."""
 _MAX_REJECTIONS: Final = 4
 """How many times the exemption can be rejected although each time the backup is READY afterwards."""
 
@@ -282,7 +282,7 @@ class RestoreStateMachine:
             raise self.timed_out()
         seconds = self._random() * min(_BACKOFF_CAP, _BACKOFF_BASE * 2.0 ** min(self._waits, 16))
         self._waits += 1
-        if seconds >= left:
+        if seconds > left - _LAST_ATTEMPT:
             seconds = left - _LAST_ATTEMPT if left > 2 * _LAST_ATTEMPT else left
         return Step(action, seconds, cause, throttled=isinstance(self._last_error, ThrottlingError))
 
@@ -321,9 +321,10 @@ class RestoreStateMachine:
         if action is Action.DESCRIBE and self._unresolved_error is not None:
             state = state_name(response.backup.backup_state)
             cause = type(self._unresolved_error).__name__
+            became = "outcome unknown after" if self._unresolved_error.outcome_unknown else "rejected with"
             log(
                 logging.WARNING,
-                f"outcome unknown after {cause}; DescribeBackups reports {state}",
+                f"{became} {cause}; DescribeBackups reports {state}",
                 operation=self._unresolved_error.operation,
                 backup_id=self._backup_id,
                 backup_state=state,

@@ -3,14 +3,14 @@
 import logging
 import random
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future
 from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Self, overload
 
 from ._backoff import Backoff, Stopwatch
-from ._call import Call, Operation, Response, cancellation, unlimited
+from ._call import Call, Operation, Response, TimeLeft, cancellation, unlimited
 from ._events import add_user_agent, register_handlers
 from ._log import log, state_name
 from ._redaction import url_secrets
@@ -279,31 +279,32 @@ class RestoreClient(ClientBase):
         """Wait, or return as soon as ``cancelled`` is set. Tests override this to wait in virtual time."""
         cancelled.wait(seconds)
 
-    def _call(
-        self, operation: Operation, backup_id: str | None, time_left: Callable[[], float] = unlimited
-    ) -> Call:
+    def _call(self, operation: Operation, backup_id: str | None, time_left: TimeLeft = unlimited) -> Call:
         return Call(operation, backup_id, self._client, self._url_secrets, time_left)
 
-    def _restore_backup(self, backup_id: str, time_left: Callable[[], float] = unlimited) -> Response:
+    def _restore_backup(self, backup_id: str, time_left: TimeLeft = unlimited) -> Response:
         check_backup_id(backup_id, "RestoreBackup")
         with self._call("RestoreBackup", backup_id, time_left) as call:
             return call.parse_backup(self._client.restore_backup(BackupId=backup_id))
 
-    def _describe_backup(self, backup_id: str, time_left: Callable[[], float] = unlimited) -> Response:
-        """Find one backup; give up between two pages when no time is left."""
+    def _describe_backup(
+        self, backup_id: str, time_left: TimeLeft = unlimited, resolves: bool = False
+    ) -> Response:
+        """Find one backup. When no time is left, give up between two pages, and let botocore retry only what
+        ``resolves`` an outcome, which is worth more than the time.
+        """
         check_backup_id(backup_id, "DescribeBackups")
         others = 0
         call = self._call("DescribeBackups", backup_id)
-        for page in self._iter_pages([{"Filters": {"backupIds": [backup_id]}}], backup_id, time_left):
+        request = {"Filters": {"backupIds": [backup_id]}}
+        for page in self._iter_pages([request], backup_id, time_left, resolves):
             for response in page:
                 if response.backup.backup_id == backup_id:
                     return response
             others += len(page)
         raise call.not_described(others)
 
-    def _set_never_expires(
-        self, backup_id: str, never_expires: bool, time_left: Callable[[], float]
-    ) -> Response:
+    def _set_never_expires(self, backup_id: str, never_expires: bool, time_left: TimeLeft) -> Response:
         with self._call("ModifyBackupAttributes", backup_id, time_left) as call:
             return call.parse_backup(
                 self._client.modify_backup_attributes(BackupId=backup_id, NeverExpires=never_expires)
@@ -313,13 +314,14 @@ class RestoreClient(ClientBase):
         self,
         requests: list[dict[str, Any]],
         backup_id: str | None = None,
-        time_left: Callable[[], float] = unlimited,
+        time_left: TimeLeft = unlimited,
+        resolves: bool = False,
     ) -> Generator[list[Response], None, None]:
         for request in requests:
             tokens: set[str] = set()
             fruitless = 0
             while True:
-                with self._call("DescribeBackups", backup_id) as call:
+                with self._call("DescribeBackups", backup_id, unlimited if resolves else time_left) as call:
                     page, token = call.parse_page(self._client.describe_backups(**request), tokens)
                 yield page
                 if token is None:
@@ -360,7 +362,7 @@ class RestoreClient(ClientBase):
                     case Action.RESTORE:
                         outcome: Response | RestoreError = self._restore_backup(backup_id, time_left)
                     case Action.DESCRIBE:
-                        outcome = self._describe_backup(backup_id, time_left)
+                        outcome = self._describe_backup(backup_id, time_left, step.resolves)
                     case Action.EXEMPT:
                         outcome = self._set_never_expires(backup_id, bool(never_expires), time_left)
             except RestoreError as error:

@@ -471,6 +471,30 @@ def test_backoff_is_shared() -> None:
     assert [*throttle.delays(first, lambda: now, lambda: 300.0)] == []
 
 
+@pytest.mark.parametrize(("polls", "sent"), [(0, 1 + 3), (1, 1 + 1)])
+def test_boto3_retries_after_the_deadline_only_what_resolves_an_outcome(
+    service: LocalCloudHsm, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, polls: int, sent: int
+) -> None:
+    """After the deadline, boto3 retries the DescribeBackups that resolves RestoreBackup, and no other."""
+    client = make_client(service.endpoint_url, retries={"total_max_attempts": 4, "mode": "standard"})
+    backup_id = service.add_backup(backup_state=BackupState.CREATE_IN_PROGRESS).backup_id
+    described: list[str] = []
+
+    def late(_: Stopwatch) -> float:
+        return time.monotonic() + 301
+
+    def pass_deadline(**_: object) -> None:
+        described.append(backup_id)
+        if len(described) == 1 + polls:
+            monkeypatch.setattr(Stopwatch, "now", late)
+            service.inject(Fault.THROTTLED, "DescribeBackups", times=9)
+
+    client._client.meta.events.register("before-send.cloudhsm-v2.DescribeBackups", pass_deadline)
+    with pytest.raises(WaitTimeoutError):
+        client.ensure_restored(backup_id)
+    assert operations(service).count("DescribeBackups") == sent
+
+
 @pytest.mark.parametrize("max_workers", [0, -1, 1.5, "8", None, True])
 def test_invalid_max_workers(make_client: MakeClient, service: LocalCloudHsm, max_workers: Any) -> None:
     """``max_workers`` has to be a positive integer."""
