@@ -17,9 +17,9 @@ Theory of operation. A call of a boto3 client gets this far, and fails like this
    service that failed after the work.
 
 Between 3 and 4 lies the whole question. It is decided by the type of the innermost exception, from a short
-list of types that occur only before a connection exists, and by two standard library functions in its
-traceback. Everything that is not shown to be stage 1, 2, or 3 counts as sent: `outcome_unknown` that is True
-without need costs a DescribeBackups call, but False without proof can cost the only copy of the keys.
+list of types that occur only before a connection exists, and by the functions of `_BEFORE_SENT_FUNCTIONS` in
+its traceback. Everything that is not shown to be stage 1, 2, or 3 counts as sent: `outcome_unknown` that is
+True without need costs a DescribeBackups call, but False without proof can cost the only copy of the keys.
 
 Checked with botocore 1.35.16 to 1.44.8, urllib3 1.26 and 2.0 to 2.7, and CPython 3.11 to 3.14.
 """
@@ -60,9 +60,9 @@ _ERROR_CLASSES: Final[tuple[tuple[type[Exception], type[RestoreError]], ...]] = 
 )
 
 # The only functions whose names decide anything. All belong to CPython's standard library: the handshake ends
-# before the request is sent, a proxy forwards nothing before it accepts CONNECT, and an invalid header or URL
-# (of a proxy) is found while the request is still being written down. Without these rows they would count as
-# sent.
+# before the request is sent, a proxy forwards nothing before it accepts CONNECT, an invalid header is found
+# while the request is still being written down, and the URL of a proxy is parsed before a connection to it is
+# made. Without these rows they would count as sent.
 _BEFORE_SENT_FUNCTIONS: Final[Mapping[tuple[str, str], type[RestoreError]]] = {
     ("ssl", "do_handshake"): ConnectError,
     ("http.client", "_tunnel"): ConnectError,

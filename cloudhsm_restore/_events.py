@@ -9,9 +9,9 @@ from ._version import __version__
 
 def register_handlers(events: Any) -> None:
     """Register the handlers that observe what a client sends and receives, given its ``meta.events``."""
-    # First, so that few other handlers can end or change an event before it is observed: botocore calls
-    # only those before them that are registered for one operation. Not `before-call`,
-    # which also comes once for each call: botocore's Stubber ends that event with its response.
+    # First, so that an event is observed before another handler ends or changes it. The exception is a
+    # handler that is registered for a single operation: botocore calls it before these.
+    # Not `before-call`, which also comes once for each call: botocore's Stubber ends it with its response.
     for event, handler in {
         "provide-client-params": _on_start,
         "before-send": _on_send,

@@ -13,11 +13,15 @@ import os
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
+from configparser import Error as ConfigParserError
 from contextlib import suppress
 from functools import lru_cache
+from json import JSONDecodeError
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any, Final, cast
 from urllib.parse import unquote
+
+from pydantic import ValidationError
 
 KEPT: Final = 4096
 """How many characters of a text an error keeps."""
@@ -29,8 +33,9 @@ _MIN_PART: Final = 8  # A shorter secret is not masked inside of a word.
 _MAX_ESCAPES: Final = 3  # such as a URL in JSON in HTML
 _MAX_SIZE: Final = 32 * KEPT  # Such a page has about 60,000 characters.
 _ITEM_SIZE: Final = _MAX_SIZE // _MAX_ITEMS
+_HOLDS_INPUT: Final = (BaseExceptionGroup, ConfigParserError, JSONDecodeError, UnicodeError, ValidationError)
 _PLAIN_TYPES: Final = frozenset({str, int, float, bool, type(None)})
-_MAX_CONTAINERS: Final = 32  # An error response has about 5, in each other or side by side.
+_MAX_CONTAINERS: Final = 32  # More could be too deep to pickle. An error response has about 5.
 _MIN_LENGTH: Final = 4  # A shorter secret would also mask parts of ordinary words.
 
 # Header names whose values are secrets. They occur in the headers of a response that repeats the request.
@@ -189,9 +194,8 @@ class Masker:
 
     def _may_have_secrets(self, text: str) -> bool:
         lower = text.lower()
-        for trigger in _TRIGGERS:
-            if trigger in lower:
-                return True
+        if any(map(lower.__contains__, _TRIGGERS)):
+            return True
         return self._is_in(text) or self._is_escaped_in(text)
 
     def _is_escaped_in(self, text: str) -> bool:
@@ -367,8 +371,7 @@ def _slots(cls: type[BaseException]) -> tuple[str, ...]:
 def _stand_in(error: BaseException) -> BaseException:
     """Return the exception, or a plain one for a class that keeps data where it cannot be masked."""
     # Or data that is a secret as a whole: the file or the output that could not be parsed.
-    holds_input = type(error).__module__.startswith(("pydantic", "configparser", "json"))
-    if holds_input or isinstance(error, UnicodeError | BaseExceptionGroup):
+    if isinstance(error, _HOLDS_INPUT):
         reason = str(getattr(cast("Any", error), "reason", None) or "invalid value")
         return ValueError(f"{type(cast('object', error)).__name__}: {reason}")
     return error

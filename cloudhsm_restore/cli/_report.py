@@ -132,7 +132,7 @@ def report(
 ) -> Status:
     """End the data, print everything else, and return the exit status."""
     data.end(lambda width: _table(records, width))
-    # One cause, one line: sixty backups that are denied for one reason are one thing to fix.
+    # Backups that failed for the same reason share a line, because there is only one thing to fix.
     groups: dict[object, list[Record]] = {}
     for each in records:
         state = each.backup and each.backup.backup_state
