@@ -311,6 +311,19 @@ def test_one_line_for_each_request() -> None:
     assert moments == sorted(moments)
 
 
+def test_the_example_of_the_readme_runs_against_serve(tmp_path: Path) -> None:
+    """Pasted into a file and run with the printed variables, it restores a backup that is there."""
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    example = tmp_path / "example.py"
+    example.write_text(readme.partition("```python\n")[2].partition("```")[0], encoding="utf-8")
+    with serving() as (line, _):
+        variables = dict(each.split("=", 1) for each in shlex.split(line)[1:])
+        run = subprocess.run(
+            [sys.executable, example], env=os.environ | variables, capture_output=True, text=True, check=True
+        )
+    assert run.stdout == "backup-c4d5e6f7a2b READY\n"
+
+
 @pytest.mark.parametrize(
     ("fault", "message"),
     [

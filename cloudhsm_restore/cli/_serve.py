@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cloudhsm_restore.testing import BackupFields, LocalCloudHsm, ReceivedRequest
 
 _PORTS: Final = 4566, 0  # the one in the documentation, else any free one
+_IDS: Final = "backup-a2b3c4d5e6f", "backup-c4d5e6f7a2b", "backup-d5e6f7a2b3c"  # those in the documentation
 _FAULT: Final = re.compile(r"(?P<fault>[^:@]+)(:(?P<times>[0-9]{1,6}))?(@(?P<operation>\w+))?")
 _SAVED: Final = "CLOUDHSM_RESTORE_SAVED_"
 
@@ -114,8 +115,9 @@ def _local_service(
 def _add_backups(service: "LocalCloudHsm", pending: int) -> None:
     for number in range(pending):
         fields: BackupFields = {"backup_state": "PENDING_DELETION"}
-        if number == 0:  # the backup that the documentation uses
-            fields["backup_id"] = "backup-a2b3c4d5e6f"
+        if number < len(_IDS):
+            fields["backup_id"] = _IDS[number]
+        if number == 0:
             fields["tag_list"] = [{"Key": "Env", "Value": "prod"}]
         service.add_backup(**fields)
 
