@@ -17,9 +17,7 @@ DEFAULT_TIMEOUT: Final = 300.0
 """Seconds that `ensure_restored` may take."""
 DEFAULT_MAX_WORKERS: Final = 8
 """How many restores run at the same time."""
-_MAX_PROBLEMS: Final = (
-    20  # pydantic takes ten times as long to describe a problem as JSON to parse the value.
-)
+_MAX_PROBLEMS: Final = 20  # Describing a problem takes pydantic ten times as long as parsing its value.
 
 
 def check_backup_id(backup_id: object, operation: str | None = None) -> str:

@@ -97,7 +97,8 @@ class RestoreError(Exception):
         self.backup = backup
 
     def __str__(self) -> str:
-        subject = f"{self.operation or ''} {self.backup_id or ''}".strip()
+        # An ID has 18 to 23 characters. A file that was passed as one would fill the screen.
+        subject = f"{self.operation or ''} {str(self.backup_id or '')[:100]}".strip()
         message = str(*self.args[:1]).strip().rstrip(".") or type(self).__name__
         line = f"{subject}: {message}." if subject else f"{message}."
         return printable(f"{line} {self._outcome()} {self._advice()}")

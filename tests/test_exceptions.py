@@ -228,3 +228,10 @@ def test_advice_depends_on_the_operation(operation: str, has_advice: bool) -> No
     """Only the message of a rejected RestoreBackup names the state that RestoreBackup accepts."""
     error = InvalidRequestError(RESPONSE, operation, backup_id="backup-1")
     assert ("Only a backup in PENDING_DELETION can be restored" in str(error)) is has_advice
+
+
+def test_an_id_of_a_megabyte_does_not_fill_the_screen() -> None:
+    """The text shows the start of an ID, and the attribute has all of it."""
+    error = RestoreError("failed", operation="RestoreBackup", backup_id="x" * 1_000_000)
+    assert len(str(error)) < 200
+    assert error.backup_id == "x" * 1_000_000
