@@ -169,9 +169,9 @@ bench: .venv-bench/done .venv-aws/done
 	.venv-peer-dataclass/bin/python $(PIP_INSTALL) boto3-dataclass-cloudhsmv2 pyperf
 	touch $@
 
-# The suite with old, new and middling versions of the dependencies, and the table of docs/reference/verification.md.
-versions:
-	$(PYTHON) -m tests.version_matrix
+# The suite with old, new, and middling versions of the dependencies.
+versions: .venv/test
+	.venv/bin/python -m tests.version_matrix $(WRITE)
 
 # It needs hyperfine (https://github.com/sharkdp/hyperfine).
 benchmark-cli: .venv/demo .venv-aws/done
@@ -187,7 +187,7 @@ javascript: .venv/dev
 
 # All schedules of the state machine with a model of the service, to the fixed point, in a few minutes.
 state-space: .venv/test
-	.venv/bin/python -m tests.state_space
+	.venv/bin/python -m tests.state_space $(WRITE)
 
 # An hour of coverage-guided fuzzing with atheris; `make fuzz SECONDS=60` takes a minute.
 SECONDS ?= 3600

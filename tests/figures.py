@@ -20,6 +20,7 @@ import hashlib
 import io
 import platform
 import re
+import sys
 import tokenize
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -134,14 +135,15 @@ def write(name: str, lines: Iterable[str], *more: str) -> None:
         page.write_text(f"{before}{start}{text}{end}{after}", encoding="utf-8")
 
 
-def main() -> None:
-    """Print the hash of the code, and the blocks of other code."""
+def main() -> int:
+    """Print the hash of the code, and the blocks of other code; return 1 if there are any."""
     print(f"code {code()}")
-    for block in blocks():
-        if block.code != code():
-            page = block.page.relative_to(ROOT)
-            print(f"{page}: {block.name} is of code {block.code}; run: {COMMANDS[block.name]}")
+    others = [block for block in blocks() if block.code != code()]
+    for block in others:
+        page = block.page.relative_to(ROOT)
+        print(f"{page}: {block.name} is of code {block.code}; run: {COMMANDS[block.name]}")
+    return bool(others)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

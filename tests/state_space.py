@@ -44,6 +44,8 @@ from cloudhsm_restore import (
 from cloudhsm_restore._call import Response
 from cloudhsm_restore._state_machine import _MAX_REJECTIONS, Action, RestoreStateMachine, Step
 
+from . import figures
+
 READY: Final = BackupState.READY
 PENDING: Final = BackupState.PENDING_DELETION
 CREATING: Final = BackupState.CREATE_IN_PROGRESS
@@ -628,8 +630,11 @@ class Exploration:
 
 
 def main() -> int:
-    """Explore everything and print the figures; return 1 if a claim is broken."""
-    states = transitions = broken = 0
+    """Explore everything, and print the figures; return 1 if a claim is broken.
+
+    With ``--write`` the figures are also written into docs/reference/verification.md.
+    """
+    states = transitions = broken = events = 0
     for wanted in (None, True, False):
         began = time.monotonic()
         found = Exploration(wanted).run()
@@ -641,8 +646,16 @@ def main() -> int:
         for claim, schedule in found.broken.items():
             print(f"  BROKEN: {claim}", *schedule, sep="\n    ")
         states, transitions = states + found.states, transitions + found.transitions
-        broken += len(found.broken)
-    print(f"{states:,} states, {transitions:,} transitions, {broken} of {len(CLAIMS) + 2} claims broken")
+        broken, events = broken + len(found.broken), max(events, found.length)
+    claims = len(CLAIMS) + 2
+    print(f"{states:,} states, {transitions:,} transitions, {broken} of {claims} claims broken")
+    if "--write" in sys.argv:
+        table = [
+            "| States | Transitions | Fixed point after | Claims | Broken |",
+            "| --- | --- | --- | --- | --- |",
+            f"| {states:,} | {transitions:,} | {events} events | {claims} | {broken} |",
+        ]
+        figures.write("state-space", table)
     return bool(broken)
 
 

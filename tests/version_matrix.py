@@ -1,7 +1,7 @@
 """`make versions`: the whole suite with the oldest supported versions, the newest, and some between.
 
-Each combination gets an environment of its own in ``.venv-versions``. The results are written into
-docs/reference/verification.md. A Python that this machine does not have is left out.
+Each combination gets an environment of its own in ``.venv-versions``. A Python that this machine does not
+have is left out.
 """
 
 import re
@@ -10,21 +10,22 @@ import sys
 from pathlib import Path
 from shutil import which
 
+from . import figures
+
 ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs/reference/verification.md"
+FIGURES = "tests/test_figures.py::test_figures_are_of_this_code"
 NEWEST = ""
 COMBINATIONS = (
     {"boto3": "1.35.16", "botocore": "1.35.16", "pydantic": "2.7.0"},
-    {"boto3": "1.35.16", "botocore": "1.35.16", "pydantic": NEWEST},
-    {"boto3": "1.38.0", "botocore": "1.38.0", "pydantic": NEWEST},
+    {"boto3": "1.35.16", "botocore": "1.35.16", "urllib3": "1.26.20", "pydantic": NEWEST},
+    {"boto3": "1.38.0", "botocore": "1.38.0", "pydantic": "2.12.0"},
     {"boto3": "1.41.0", "botocore": "1.41.0", "pydantic": NEWEST},
     {"boto3": NEWEST, "pydantic": "2.7.0"},
-    {"boto3": NEWEST, "pydantic": "2.10.0"},
-    {"boto3": NEWEST, "pydantic": "2.12.0"},
-    {"boto3": NEWEST, "pydantic": NEWEST},
-    {"boto3": "1.35.16", "botocore": "1.35.16", "urllib3": "1.26.20", "pydantic": NEWEST},
-    {"boto3": NEWEST, "urllib3": "1.26.20", "pydantic": NEWEST},
-    *({"python": version, "boto3": NEWEST, "pydantic": NEWEST} for version in ("3.12", "3.13", "3.14")),
+    {"boto3": NEWEST, "urllib3": "1.26.20", "pydantic": "2.10.0"},
+    *(
+        {"python": version, "boto3": NEWEST, "pydantic": NEWEST}
+        for version in ("3.11", "3.12", "3.13", "3.14")
+    ),
 )
 SHOWN = ("boto3", "botocore", "urllib3", "pydantic")
 
@@ -46,7 +47,8 @@ def row(number: int, interpreter: str, wanted: dict[str, str]) -> str:
     version = subprocess.run([python, "-V"], check=True, capture_output=True, text=True).stdout.split()[1]
     installed = dict(re.findall(r"^([\w-]+)==(\S+)$", listed, re.MULTILINE))
     run = subprocess.run(
-        [python, "-m", "pytest", "-q", "-n", "2"],
+        # The figures of the pages are being measured meanwhile.
+        [python, "-m", "pytest", "-q", "-n", "2", "--deselect", FIGURES],
         capture_output=True,
         text=True,
         check=False,
@@ -61,7 +63,7 @@ def row(number: int, interpreter: str, wanted: dict[str, str]) -> str:
 
 
 def main() -> int:
-    """Run the suite with each combination, and write the table."""
+    """Run the suite with each combination; return 1 if it fails. ``--write``: also write the table."""
     rows = [f"| Python | {' | '.join(SHOWN)} | the suite |", f"|{' --- |' * (len(SHOWN) + 2)}"]
     for number, combination in enumerate(COMBINATIONS):
         wanted = dict(combination)
@@ -72,12 +74,8 @@ def main() -> int:
         ):
             rows.append(f"| {row(number, interpreter, wanted)} |")
             print(rows[-1], flush=True)
-    text = PAGE.read_text(encoding="utf-8")
-    before, rest = text.split("<!-- tried -->\n")
-    _, after = rest.split("<!-- end -->\n")
-    PAGE.write_text(
-        f"{before}<!-- tried -->\n" + "\n".join(rows) + f"\n<!-- end -->\n{after}", encoding="utf-8"
-    )
+    if "--write" in sys.argv:
+        figures.write("versions", rows)
     return any("fail" in row for row in rows)
 
 
