@@ -168,32 +168,36 @@ class Call:
             self._cause, self._last = None, (None, None)
             del translated, cause, error
 
-    # --- Events, one after another for each attempt ---
+    # --- Events: the first once for each call, the others one after another for each attempt ---
 
-    def on_send(self, request: object) -> None:
+    def on_start(self, **_: object) -> None:
+        """Note that the events of the client reach this call."""
+        self.observed = True
+
+    def on_send(self, request: object, **_: object) -> None:
         """Note that an attempt is about to be sent; raise if the call is over."""
         # If an attempt has not ended, a handler of its events called the client again.
         self._ambiguous = self._ambiguous or self.in_flight
         self._stop_if_over()
         self._request, self.raw_response, self.in_flight = request, None, True
 
-    def on_raw_response(self, response: Mapping[str, Any]) -> None:
+    def on_raw_response(self, response_dict: Mapping[str, Any], **_: object) -> None:
         """Note the response before botocore parses it, or another handler changes it."""
-        self.raw_response = dict(response)
-        if response.get("status_code", _OK) < _OK and self._client is not None:
+        self.raw_response = dict(response_dict)
+        if response_dict.get("status_code", _OK) < _OK and self._client is not None:
             # http.client takes an interim response, such as 103, for the response (CPython skips only 100).
             # The real one, which follows, would be taken for the response to the next request.
             cast("Any", self._client).close()
 
-    def on_attempt(self, parsed: object, exception: Exception | None) -> None:
+    def on_attempt(self, parsed_response: object, exception: Exception | None, **_: object) -> None:
         """Note how an attempt ended; raise before the next one if the call is cancelled."""
         self.in_flight = False
         self._attempts += 1
-        if exception is None and "Error" not in cast("Mapping[str, object]", parsed):
+        if exception is None and "Error" not in cast("Mapping[str, object]", parsed_response):
             self._ambiguous = True  # until the call as a whole returns it
             return
-        self._last = parsed, exception
-        self._ambiguous = self._ambiguous or not self._is_without_effect(parsed, exception)
+        self._last = parsed_response, exception
+        self._ambiguous = self._ambiguous or not self._is_without_effect(parsed_response, exception)
         self._stop_if_over()
 
     def _stop_if_over(self) -> None:
