@@ -25,8 +25,8 @@ from ._validation import (
     connection_limit,
     describe_requests,
 )
-from .client import ClientBase, RestoreClient, log_abandoned, log_when_done
-from .exceptions import ClosedClientError, RestoreError
+from .client import ClientBase, RestoreClient, log_abandoned, result_of
+from .exceptions import ClosedClientError
 from .models import Backup, BackupState, RestoreResult
 
 __all__ = ["AsyncRestoreClient"]
@@ -50,7 +50,7 @@ class AsyncRestoreClient(ClientBase):
     def _set_up(self) -> None:
         self._sync = self._client_class(self._client)
         self._threads = CallThreads(connection_limit(self._client))
-        self._calls: set[tuple[asyncio.Future[Any], threading.Event]] = set()
+        self._calls: dict[asyncio.Future[Any], tuple[Future[Any], threading.Event, str | None]] = {}
         self._is_closed = False
 
     async def restore_backup(self, backup_id: str) -> Backup:
@@ -68,7 +68,7 @@ class AsyncRestoreClient(ClientBase):
             RestoreError: as for `RestoreClient.restore_backup`. Check ``outcome_unknown``.
         """
         check_backup_id(backup_id, "RestoreBackup")
-        return await self._run(partial(self._sync.restore_backup, backup_id), restores=backup_id)
+        return (await self._run(partial(self._sync._restore_backup, backup_id), backup_id)).backup
 
     async def get_backup(self, backup_id: str) -> Backup:
         """Describe one backup, in whatever state it is: DescribeBackups with its ID.
@@ -139,8 +139,8 @@ class AsyncRestoreClient(ClientBase):
         """
         check_options(never_expires, timeout)
         check_backup_id(backup_id, "RestoreBackup")
-        restore = partial(self._sync.ensure_restored, backup_id, never_expires=never_expires, timeout=timeout)
-        return await self._run(restore, restores=backup_id)
+        restore = partial(self._sync._ensure_restored, backup_id, never_expires, timeout, Backoff())
+        return (await self._run(restore, backup_id)).unwrap()
 
     def restore_backups(
         self,
@@ -175,7 +175,7 @@ class AsyncRestoreClient(ClientBase):
         workers = min(max_workers, connection_limit(self._client) or max_workers)
         source = aiter(backup_ids) if isinstance(backup_ids, AsyncIterable) else _iterate(backup_ids)
         restore = partial(
-            self._sync._restore_one, never_expires=never_expires, timeout=timeout, backoff=Backoff()
+            self._sync._ensure_restored, never_expires=never_expires, timeout=timeout, backoff=Backoff()
         )
         return self._iter_results(source, restore, workers)
 
@@ -185,7 +185,7 @@ class AsyncRestoreClient(ClientBase):
         Requests in flight end in their threads. A call of a closed client raises an error.
         """
         self._is_closed = True
-        for call, cancelled in [*self._calls]:
+        for call, (_, cancelled, _) in [*self._calls.items()]:
             loop = call.get_loop()
             if loop is asyncio.get_running_loop():
                 _cancel(call, cancelled)
@@ -201,24 +201,34 @@ class AsyncRestoreClient(ClientBase):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def _run(self, function: Callable[[], T], *, restores: str | None = None) -> T:
-        cancelled, work = threading.Event(), Future[Any]()
+    def _start(self, function: Callable[[], T], restores: str | None) -> "asyncio.Future[T]":
+        """Run the function in a thread. ``restores`` is the ID of the backup that it restores, if it does."""
+        work, cancelled = Future[Any](), threading.Event()
         call: asyncio.Future[T] = asyncio.wrap_future(work)
-        entry = call, cancelled
-        self._calls.add(entry)
+        self._calls[call] = work, cancelled, restores
+        # After the call is known to `close`, which may run in another event loop.
+        if self._is_closed:
+            del self._calls[call]
+            raise ClosedClientError("this AsyncRestoreClient is closed", backup_id=restores)
+        self._threads.submit(work, function, cancelled)
+        return call
+
+    def _abandon(self, call: "asyncio.Future[Any]") -> None:
+        """Let a call send nothing more. The log gets the outcome of a restore that has started."""
+        work, cancelled, restores = self._calls.pop(call)
+        cancelled.set()
+        if not work.cancel() and restores is not None:
+            work.add_done_callback(partial(log_abandoned, restores))
+
+    async def _run(self, function: Callable[[], T], restores: str | None = None) -> T:
+        call = self._start(function, restores)
         try:
-            # After the call is known to `close`, which may run in another event loop.
-            if self._is_closed:
-                raise ClosedClientError("this AsyncRestoreClient is closed", backup_id=restores)
-            self._threads.submit(work, function, cancelled)
             return await call
         except (asyncio.CancelledError, GeneratorExit):
-            cancelled.set()
-            if restores is not None and not work.cancel():
-                work.add_done_callback(partial(log_when_done, restores))
+            self._abandon(call)
             raise
         finally:
-            self._calls.discard(entry)
+            self._calls.pop(call, None)
 
     async def _iter_backups(self, requests: list[dict[str, Any]]) -> AsyncGenerator[Backup, None]:
         pages = self._sync._iter_pages(requests)
@@ -230,21 +240,9 @@ class AsyncRestoreClient(ClientBase):
         self, source: AsyncIterator[str], restore: Callable[[str], RestoreResult], workers: int
     ) -> AsyncGenerator[RestoreResult, None]:
         slots = asyncio.Semaphore(workers)
-        finished: asyncio.Queue[asyncio.Task[RestoreResult | None]] = asyncio.Queue()
-        pending: dict[asyncio.Task[RestoreResult | None], str | None] = {}
+        finished: asyncio.Queue[asyncio.Future[Any]] = asyncio.Queue()
+        pending: dict[asyncio.Future[Any], str] = {}
         is_closing = False
-
-        def spawn(task: "asyncio.Task[RestoreResult | None]", backup_id: str | None) -> None:
-            pending[task] = backup_id
-            task.add_done_callback(finished.put_nowait)
-
-        async def restore_one(backup_id: str) -> RestoreResult:
-            try:
-                return await self._run(partial(restore, backup_id), restores=backup_id)
-            except ClosedClientError:
-                raise
-            except RestoreError as error:  # No thread could be started.
-                return RestoreResult(backup_id, error=error)
 
         async def feed() -> None:
             # All of it in one task: the source may enter a context, such as a timeout, that belongs to its
@@ -253,22 +251,32 @@ class AsyncRestoreClient(ClientBase):
             async for backup_id in source:
                 if is_closing:  # The source has swallowed its cancellation.
                     return
-                spawn(asyncio.create_task(restore_one(backup_id)), backup_id)
+                call = self._start(partial(restore, backup_id), backup_id)
+                pending[call] = backup_id
+                call.add_done_callback(finished.put_nowait)
                 await slots.acquire()
 
+        feeding = asyncio.create_task(feed())
+        feeding.add_done_callback(finished.put_nowait)
         try:
-            spawn(asyncio.create_task(feed()), None)
-            while pending:
-                task = await finished.get()
-                # What is not a RestoreError (a bug, an exception of the source) propagates to the caller.
-                result = task.result()
-                del pending[task]
-                if result is not None:
-                    slots.release()
-                    yield result
+            while pending or not is_closing:
+                call = await finished.get()
+                if call is feeding:
+                    is_closing = True
+                    feeding.result()  # An exception of the source, or a closed client, is the caller's.
+                    continue
+                result = result_of(pending[call], call)
+                del pending[call], self._calls[call]
+                slots.release()
+                yield result
         finally:
             is_closing = True
-            await _cancel_and_wait(pending)
+            for call in pending:
+                call.cancel()
+                self._abandon(call)
+            feeding.cancel()
+            # Waits even if it is cancelled meanwhile, unlike `asyncio.wait`.
+            await asyncio.gather(feeding, return_exceptions=True)
 
 
 def _cancel(call: "asyncio.Future[Any]", cancelled: threading.Event) -> None:
@@ -280,21 +288,3 @@ def _cancel(call: "asyncio.Future[Any]", cancelled: threading.Event) -> None:
 async def _iterate(backup_ids: Iterable[str]) -> AsyncGenerator[str, None]:
     for backup_id in backup_ids:
         yield backup_id
-
-
-async def _cancel_and_wait(pending: dict["asyncio.Task[RestoreResult | None]", str | None]) -> None:
-    """Cancel the tasks and wait for them, even if this is cancelled meanwhile."""
-    cancelled: asyncio.CancelledError | None = None
-    for task, backup_id in pending.items():
-        if not task.cancel() and backup_id is not None and not task.cancelled():
-            log_abandoned(backup_id, task.exception() or task.result() or RestoreError())
-    while running := [task for task in pending if not task.done()]:
-        try:
-            await asyncio.wait(running)
-        except asyncio.CancelledError as error:
-            cancelled = error
-    for task in pending:
-        if not task.cancelled():
-            task.exception()  # Retrieved, so that asyncio does not log that it never was.
-    if cancelled is not None:
-        raise cancelled

@@ -33,6 +33,8 @@ from .exceptions import ConfigurationError, RestoreError
 from .models import Backup, BackupState, RestoreResult
 
 if TYPE_CHECKING:
+    import asyncio
+
     import boto3
     from botocore.config import Config
     from mypy_boto3_cloudhsmv2 import CloudHSMV2Client
@@ -370,14 +372,6 @@ class RestoreClient(ClientBase):
             step = machine.advance(step, outcome, stopwatch.now())
         return step
 
-    def _restore_one(
-        self, backup_id: str, never_expires: bool | None, timeout: float, backoff: Backoff
-    ) -> RestoreResult:
-        try:
-            return self._ensure_restored(backup_id, never_expires, timeout, backoff)
-        except RestoreError as error:
-            return RestoreResult(backup_id, error=error)
-
     def _iter_results(
         self, backup_ids: Iterator[str], never_expires: bool | None, workers: int, timeout: float
     ) -> Generator[RestoreResult, None, None]:
@@ -387,17 +381,14 @@ class RestoreClient(ClientBase):
 
         def next_result() -> RestoreResult:
             future = finished.get()
-            try:
-                result = future.result()  # A bug or a misused Stubber propagates to the caller.
-            except RestoreError as error:  # No thread could be started.
-                result = RestoreResult(pending[future], error=error)
+            result = result_of(pending[future], future)
             # Last, so that an interrupt before it leaves the result for the log.
             del pending[future]
             return result
 
         try:
             for backup_id in backup_ids:
-                restore = partial(self._restore_one, backup_id, never_expires, timeout, backoff)
+                restore = partial(self._ensure_restored, backup_id, never_expires, timeout, backoff)
                 future: Future[RestoreResult] = Future()
                 pending[future] = backup_id
                 future.add_done_callback(finished.put)
@@ -413,7 +404,7 @@ class RestoreClient(ClientBase):
             running = {future: backup_id for future, backup_id in pending.items() if not future.cancel()}
             logged: SimpleQueue[Future[RestoreResult]] = SimpleQueue()
             for future, backup_id in running.items():
-                future.add_done_callback(partial(log_when_done, backup_id))
+                future.add_done_callback(partial(log_abandoned, backup_id))
                 future.add_done_callback(logged.put)
             if not threads.is_current():
                 # Not `concurrent.futures.wait`, which returns before the callbacks of a future are called.
@@ -435,18 +426,18 @@ def _log_wait(backup_id: str, step: Step, attempt: int, seconds: float, time_lef
     )
 
 
-def log_when_done(backup_id: str, future: "Future[RestoreResult] | Future[Backup]") -> None:
+def result_of(backup_id: str, restore: "Future[Any] | asyncio.Future[Any]") -> RestoreResult:
+    """Return the result of a restore that has ended. A bug or a misused Stubber propagates to the caller."""
+    error = restore.exception()
+    return RestoreResult(backup_id, error=error) if isinstance(error, RestoreError) else restore.result()
+
+
+def log_abandoned(backup_id: str, restore: Future[Any]) -> None:
     """Log what became of a restore whose result is not returned: the log is where the caller finds it."""
-    if not future.cancelled():  # If it was, nothing was sent.
-        log_abandoned(backup_id, future.exception() or future.result())
-
-
-def log_abandoned(backup_id: str, outcome: RestoreResult | Backup | BaseException) -> None:
-    """Log the outcome of a restore that was not returned."""
-    if isinstance(outcome, RestoreResult):
-        outcome = outcome.backup or outcome.error or RestoreError()
-    backup = outcome if isinstance(outcome, Backup) else getattr(outcome, "backup", None)
-    error = None if isinstance(outcome, Backup) else outcome
+    if restore.cancelled():
+        return  # Nothing was sent.
+    error = restore.exception()
+    backup: Backup | None = getattr(error or restore.result(), "backup", None)
     became = "restored" if backup is not None and backup.backup_state == BackupState.READY else "not_restored"
     if getattr(error, "outcome_unknown", error is not None):
         became = "unknown"
