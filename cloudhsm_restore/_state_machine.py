@@ -119,7 +119,6 @@ class RestoreStateMachine:
         """How many calls have ended."""
         self._waits = 0
         self._last_backup: Backup | None = None
-        self._last_error: RestoreError | None = None  # the last call's; None if it had a response
         self._timeout_cause: RestoreError | None = None  # the last error that was worth a retry
         self._unresolved_error: RestoreError | None = None  # a write's, until a response describes the backup
         self._restore_unknown = False
@@ -143,7 +142,6 @@ class RestoreStateMachine:
         self.attempts += 1
         if isinstance(outcome, Response):
             return self._after_response(step.action, outcome, now)
-        self._last_error = outcome
         self._timeout_cause = outcome if outcome.retryable or outcome.outcome_unknown else None
         if step.action is Action.RESTORE:
             return self._after_restore_error(outcome, now)
@@ -165,19 +163,17 @@ class RestoreStateMachine:
             self._restore_unknown |= ambiguous or self._is_ready
             if ambiguous and not self._changed:
                 self._changed = None
-        self._last_backup, self._last_error, self._unresolved_error = backup, None, None
+        self._last_backup, self._unresolved_error = backup, None
         if self._never_expires is not None:
             self._note_exemption(action, backup.never_expires)
         if state is BackupState.READY:
             return self._after_ready(action, response, now)
+        if action is not Action.DESCRIBE and (state is None or state not in _NEXT_ACTION):
+            return Step(Action.DESCRIBE, resolves=True)  # It decides whether it is too late.
         if state in _NEXT_ACTION:
-            if state is None and action is not Action.DESCRIBE:
-                return Step(Action.DESCRIBE, resolves=True)
             if state is not None:
                 self._rejected_exemption = None  # This state explains the rejection.
             return self._wait(_NEXT_ACTION[state], now, state_name(state))
-        if action is not Action.DESCRIBE:
-            return Step(Action.DESCRIBE, resolves=True)  # DescribeBackups decides whether it is too late.
         message = f"its state is {state_name(state)}; only PENDING_DELETION can be restored"
         raise self._finalize(
             NotRestorableError(message, operation="RestoreBackup", backup_id=self._backup_id)
@@ -237,15 +233,14 @@ class RestoreStateMachine:
             self._not_pending = self._rejected_exemption is not None and not error.outcome_unknown
             self._unresolved_error = error
             return Step(Action.DESCRIBE, resolves=True)
-        throttled = isinstance(error, ThrottlingError)
         # If an earlier outcome is unknown, it can still be resolved, so that this error does not end it.
-        if throttled or (self._restore_unknown and error.retryable):
-            return self._wait(Action.RESTORE, now, "throttled" if throttled else type(error).__name__)
+        if isinstance(error, ThrottlingError) or (self._restore_unknown and error.retryable):
+            return self._wait(Action.RESTORE, now, error)
         raise self._finalize(error)
 
     def _after_describe_error(self, error: RestoreError, now: float) -> Step:
         if error.retryable:
-            return self._wait(Action.DESCRIBE, now, type(error).__name__)
+            return self._wait(Action.DESCRIBE, now, error)
         unresolved = self._unresolved_error
         if isinstance(error, ResourceNotFoundError):
             # This resolves it, too: the backup is gone.
@@ -266,8 +261,7 @@ class RestoreStateMachine:
         if error.outcome_unknown:
             return Step(Action.DESCRIBE, resolves=True)
         if error.retryable:
-            throttled = isinstance(error, ThrottlingError)
-            return self._wait(Action.EXEMPT, now, "throttled" if throttled else type(error).__name__)
+            return self._wait(Action.EXEMPT, now, error)
         raise self._finalize(error)
 
     def _forget_state(self) -> None:
@@ -276,7 +270,7 @@ class RestoreStateMachine:
         if self._last_backup is not None:
             self._last_backup = self._last_backup.model_copy(update={"backup_state": None})
 
-    def _wait(self, action: Action, now: float, cause: str) -> Step:
+    def _wait(self, action: Action, now: float, cause: RestoreError | str) -> Step:
         left = self.deadline - now
         if left <= 0:
             raise self.timed_out()
@@ -284,7 +278,10 @@ class RestoreStateMachine:
         self._waits += 1
         if seconds > left - _LAST_ATTEMPT:
             seconds = left - _LAST_ATTEMPT if left > 2 * _LAST_ATTEMPT else left
-        return Step(action, seconds, cause, throttled=isinstance(self._last_error, ThrottlingError))
+        throttled = isinstance(cause, ThrottlingError)
+        if isinstance(cause, RestoreError):
+            cause = "throttled" if throttled else type(cause).__name__
+        return Step(action, seconds, cause, throttled=throttled)
 
     def timed_out(self) -> RestoreError:
         """Return the error for a restore whose time is over."""

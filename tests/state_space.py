@@ -431,7 +431,7 @@ FINAL: Final[Mapping[Action, tuple[type[RestoreError] | None, ...]]] = {
 # --- The machine ---
 
 NOT_IN_KEY: Final = {
-    "_backup_id", "_timeout", "deadline", "_random", "attempts", "_waits", "_last_error", "_timeout_cause",
+    "_backup_id", "_timeout", "deadline", "_random", "attempts", "_waits", "_timeout_cause",
 }  # fmt: skip
 """The fields that change only durations and messages. Each other field, also a new one, is in the key."""
 

@@ -75,21 +75,21 @@ class NoPolling(RestoreStateMachine):
 class NoDeadline(RestoreStateMachine):
     """Sends more requests after the deadline."""
 
-    def _wait(self, action: Action, now: float, cause: str) -> Step:
+    def _wait(self, action: Action, now: float, cause: RestoreError | str) -> Step:
         return super()._wait(action, 0.0, cause)
 
 
 class NoWait(RestoreStateMachine):
     """Sends the next request without a wait."""
 
-    def _wait(self, action: Action, now: float, cause: str) -> Step:
+    def _wait(self, action: Action, now: float, cause: RestoreError | str) -> Step:
         return super()._wait(action, now, cause)._replace(wait=0.0)
 
 
 class EarlyTimeout(RestoreStateMachine):
     """Raises WaitTimeoutError instead of waiting."""
 
-    def _wait(self, action: Action, now: float, cause: str) -> Step:
+    def _wait(self, action: Action, now: float, cause: RestoreError | str) -> Step:
         raise self.timed_out()
 
 
