@@ -21,7 +21,7 @@ After DescribeBackups
     a retryable error                                        wait, DescribeBackups
     any other error                                          raise it; an unknown outcome remains unknown
 After ModifyBackupAttributes, which is idempotent
-    InvalidRequestError, ResourceNotFoundError               DescribeBackups; if READY, `_after_contradiction`
+    InvalidRequestError, ResourceNotFoundError               DescribeBackups; if READY, wait, RestoreBackup
     any other ambiguous error                                DescribeBackups
     a retryable error                                        wait, ModifyBackupAttributes
     any other error                                          raise it; the backup is restored anyway
@@ -83,8 +83,6 @@ _BACKOFF_BASE: Final = 0.5
 _BACKOFF_CAP: Final = 20.0
 _LAST_ATTEMPT: Final = 0.1
 """Seconds before the deadline at which the last attempt starts, if the backoff would reach beyond that."""
-_MAX_REJECTIONS: Final = 4
-"""How many times the exemption can be rejected although each time the backup is READY afterwards."""
 
 
 class RestoreStateMachine:
@@ -125,7 +123,6 @@ class RestoreStateMachine:
         self._exemption_unknown = False
         self._exempted = never_expires is None  # whether a response to the exemption confirmed it
         self._rejected_exemption: ApiError | None = None  # until a state explains it, or one is accepted
-        self._rejections = 0  # of the exemption
         self._not_pending = False  # whether RestoreBackup was rejected after the exemption was
         self._changed: bool | None = False
 
@@ -193,37 +190,24 @@ class RestoreStateMachine:
 
     def _after_ready(self, action: Action, response: Response, now: float) -> Step | RestoreResult:
         rejection = self._rejected_exemption
-        # DescribeBackups may be stale, so that the rejection of a write outranks it.
-        certain = rejection is None or action is not Action.DESCRIBE or self._not_pending
-        if certain and (self._exempted or response.backup.never_expires is self._never_expires):
-            return RestoreResult(
-                self._backup_id, response.backup, changed=self._changed, request_id=response.request_id
-            )
-        if rejection is not None:
-            return self._after_contradiction(rejection, now, certain=certain)
-        if action is Action.EXEMPT or self._exemption_unknown or now >= self.deadline:
-            return self._wait(Action.EXEMPT, now, "never_expires not set")
-        return Step(Action.EXEMPT)
-
-    def _after_contradiction(self, rejection: ApiError, now: float, *, certain: bool) -> Step:
-        """Decide about a backup that is READY although the exemption was rejected.
-
-        Another user may have deleted it again, and may have restored it since; or the response is stale, and
-        then the rejection of a write outranks it; or the rejection has another reason. Retry the exemption
-        first. If it is rejected again, RestoreBackup shows which it is: it restores a backup that is
-        PENDING_DELETION, and rejects any other.
-        """
-        if not certain:
+        if rejection is not None and action is Action.DESCRIBE and not self._not_pending:
+            # READY contradicts the rejection. Another user may have deleted the backup again, and may have
+            # restored it since; or the response is stale; or the rejection has another reason. RestoreBackup
+            # shows which it is: it restores a backup that is PENDING_DELETION, and rejects any other.
             self._forget_state()
             if now >= self.deadline:
                 raise self._finalize(rejection)
-            if self._rejections > 1:
-                return self._wait(Action.RESTORE, now, "exemption rejected")
-        elif self._not_pending or self._rejections >= _MAX_REJECTIONS:
-            raise self._finalize(rejection)
-        else:
-            self._rejected_exemption = None
-        return self._wait(Action.EXEMPT, now, "exemption rejected")
+            return self._wait(Action.RESTORE, now, "exemption rejected")
+        if self._exempted or response.backup.never_expires is self._never_expires:
+            return RestoreResult(
+                self._backup_id, response.backup, changed=self._changed, request_id=response.request_id
+            )
+        if rejection is not None and self._not_pending:
+            raise self._finalize(rejection)  # It has another reason than the state.
+        self._rejected_exemption = None
+        if action is Action.EXEMPT or self._exemption_unknown or now >= self.deadline:
+            return self._wait(Action.EXEMPT, now, "never_expires not set")
+        return Step(Action.EXEMPT)
 
     def _after_restore_error(self, error: RestoreError, now: float) -> Step:
         if error.outcome_unknown:
@@ -254,7 +238,6 @@ class RestoreStateMachine:
         self._exemption_unknown |= error.outcome_unknown
         if isinstance(error, InvalidRequestError | ResourceNotFoundError):
             self._rejected_exemption = self._unresolved_error = error
-            self._rejections += 1
             self._not_pending = False
             self._forget_state()
             return Step(Action.DESCRIBE, resolves=True)

@@ -42,7 +42,7 @@ from cloudhsm_restore import (
     WaitTimeoutError,
 )
 from cloudhsm_restore._call import Response
-from cloudhsm_restore._state_machine import _MAX_REJECTIONS, Action, RestoreStateMachine, Step
+from cloudhsm_restore._state_machine import Action, RestoreStateMachine, Step
 
 from . import figures
 
@@ -84,8 +84,8 @@ class World(NamedTuple):
     """Whether a ModifyBackupAttributes was accepted or ambiguous."""
     unresolved: bool = False
     """Whether a write was rejected, and no response to DescribeBackups has come since."""
-    rejections: int = 0
-    """How often the exemption was rejected."""
+    rejected: bool = False
+    """Whether the exemption was rejected."""
     not_pending: bool = False
     """Whether RestoreBackup was rejected since the exemption was."""
     known_state: BackupState | None = None
@@ -232,7 +232,7 @@ class Service:
             if lost:
                 yield Event(lost + label, Outcome(error, unknown=True), world)
             elif error is InvalidRequestError:
-                known = after._replace(unresolved=True, not_pending=world.rejections > 0)
+                known = after._replace(unresolved=True, not_pending=world.rejected)
                 yield Event(label, Outcome(error), known)
             else:
                 yield Event(label, Outcome(error), after)
@@ -261,8 +261,7 @@ class Service:
         for label, error, after in self._errors(world, allowed=exempted is not None):
             known = after
             if error in (InvalidRequestError, ResourceNotFoundError):
-                rejections = min(world.rejections + 1, _MAX_REJECTIONS)
-                known = after._replace(unresolved=True, rejections=rejections, not_pending=False)
+                known = after._replace(unresolved=True, rejected=True, not_pending=False)
             yield Event(lost + label, Outcome(error, unknown=bool(lost)), known)
 
     def _errors(self, world: World, *, allowed: bool) -> Iterator[tuple[str, type[RestoreError], World]]:
@@ -367,9 +366,8 @@ class End(NamedTuple):
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether the exemption was rejected too often, or although the backup is not PENDING_DELETION."""
-        rejections, not_pending = self.world.rejections, self.world.not_pending
-        return rejections >= _MAX_REJECTIONS or not_pending or (rejections > 0 and self.late)
+        """Whether the exemption was rejected although the backup is not PENDING_DELETION, or at the end."""
+        return self.world.not_pending or (self.world.rejected and self.late)
 
 
 AFTER_THE_DEADLINE: Final = "after the deadline, nothing is sent but a DescribeBackups that resolves a write"
@@ -449,16 +447,14 @@ class Decision(NamedTuple):
         return (
             self.step.action,
             self.step.resolves,
-            *(_reduce(name, value) for name, value in fields if name not in NOT_IN_KEY),
+            *(_reduce(value) for name, value in fields if name not in NOT_IN_KEY),
         )
 
 
-def _reduce(name: str, value: Any) -> Any:
+def _reduce(value: Any) -> Any:
     if isinstance(value, Backup):
         return value.backup_state, value.never_expires
-    if isinstance(value, RestoreError):
-        return type(value)
-    return min(value, _MAX_REJECTIONS) if name == "_rejections" else value
+    return type(value) if isinstance(value, RestoreError) else value
 
 
 class Decisions:

@@ -475,22 +475,19 @@ def test_another_user_deletes_the_backup_before_the_exemption(cls: type[RestoreE
         assert "The backup is restored" not in str(run.error)
 
 
-def test_another_user_restores_the_backup_before_it_is_described() -> None:
-    """The exemption was rejected, but the backup is READY: the exemption is retried."""
-    run = Run(READY, error(InvalidRequestError), READY, EXEMPT, never_expires=True)
-    assert run.calls == [RESTORE, MODIFY, DESCRIBE, MODIFY]
-    assert run.result is EXEMPT
-
-
 def test_a_rejected_exemption_outranks_a_stale_response() -> None:
-    """If it is rejected twice although DescribeBackups shows READY, RestoreBackup shows the state."""
-    twice: list[Outcome] = [READY, error(InvalidRequestError), READY, error(InvalidRequestError), READY]
-    run = Run(*twice, READY, EXEMPT, never_expires=True)
-    assert run.calls == [RESTORE, MODIFY, DESCRIBE, MODIFY, DESCRIBE, RESTORE, MODIFY]
+    """If DescribeBackups shows READY anyway, RestoreBackup shows the state."""
+    run = Run(READY, error(InvalidRequestError), READY, READY, EXEMPT, never_expires=True)
+    assert run.calls == [RESTORE, MODIFY, DESCRIBE, RESTORE, MODIFY]
+    assert len(run.waits) == 1
     assert run.result is EXEMPT
+
+
+def test_an_exemption_that_is_rejected_for_another_reason() -> None:
+    """RestoreBackup is rejected, so that READY is certain, and the rejection is the error."""
     rejection = error(InvalidRequestError)
-    twice[3] = rejection
-    run = Run(*twice, error(InvalidRequestError), READY, never_expires=True)
+    run = Run(READY, rejection, READY, error(InvalidRequestError), READY, never_expires=True)
+    assert run.calls == [RESTORE, MODIFY, DESCRIBE, RESTORE, DESCRIBE]
     assert run.error is rejection
     assert run.error.backup is READY
     assert not run.error.outcome_unknown
@@ -501,15 +498,15 @@ def test_a_rejected_exemption_outranks_a_stale_response() -> None:
 def test_a_rejected_exemption_outranks_a_response_that_shows_it(
     between: list[Outcome], unknown: bool
 ) -> None:
-    """READY with the wanted ``never_expires`` may be stale, too, so that the exemption is retried."""
+    """READY with the wanted ``never_expires`` may be stale, too, so that RestoreBackup shows the state."""
     rejected: list[Outcome] = [READY, error(InvalidRequestError, unknown=unknown), *between]
     describes = [DESCRIBE] * (1 + len(between))
     run = Run(*rejected, EXEMPT, EXEMPT, never_expires=True)
-    assert run.calls == [RESTORE, MODIFY, *describes, MODIFY]
+    assert run.calls == [RESTORE, MODIFY, *describes, RESTORE]
     assert run.result is EXEMPT
     lost = error(ConnectionLostError, unknown=True)
     run = Run(*rejected, EXEMPT, lost, EXEMPT, error(AccessDeniedError), never_expires=True)
-    assert run.calls == [RESTORE, MODIFY, *describes, MODIFY, DESCRIBE, MODIFY]
+    assert run.calls == [RESTORE, MODIFY, *describes, RESTORE, DESCRIBE, RESTORE]
     assert run.error.outcome_unknown
     assert run.error.backup is not None
     assert run.error.backup.backup_state is None
@@ -518,19 +515,18 @@ def test_a_rejected_exemption_outranks_a_response_that_shows_it(
 def test_a_rejected_exemption_that_another_user_made_unnecessary() -> None:
     """RestoreBackup is rejected, so that READY with the wanted ``never_expires`` is certain."""
     rejected = error(InvalidRequestError)
-    run = Run(READY, rejected, EXEMPT, rejected, EXEMPT, rejected, EXEMPT, never_expires=True)
-    assert run.calls == [RESTORE, MODIFY, DESCRIBE, MODIFY, DESCRIBE, RESTORE, DESCRIBE]
+    run = Run(READY, rejected, EXEMPT, rejected, EXEMPT, never_expires=True)
+    assert run.calls == [RESTORE, MODIFY, DESCRIBE, RESTORE, DESCRIBE]
     assert run.result is EXEMPT
 
 
-def test_a_service_that_always_rejects_the_exemption() -> None:
-    """Even if each RestoreBackup succeeds, it ends, and says that the backup is restored."""
-    rejected = error(InvalidRequestError)
-    again: list[Outcome] = [rejected, READY, rejected, READY, READY]
-    run = Run(READY, *again * 9, never_expires=True)
-    assert isinstance(run.error, InvalidRequestError)
-    assert len(run.calls) < 20
-    assert run.error.backup is READY
+def test_a_service_that_contradicts_itself_until_the_deadline() -> None:
+    """It rejects each exemption, and accepts each RestoreBackup. The last rejection is not resolved."""
+    again: list[Outcome] = [error(InvalidRequestError), READY, READY]
+    run = Run(READY, *again * 99, never_expires=True, timeout=60)
+    assert isinstance(run.error, WaitTimeoutError)
+    assert len(run.calls) < 40
+    assert run.error.outcome_unknown
 
 
 @pytest.mark.parametrize("after", [[READY], [error(AccessDeniedError)], [error(ConnectError)]])
