@@ -25,8 +25,8 @@ class CallThreads:
     started leaves its work in the queue. These threads are daemons that end when there is nothing to do.
     """
 
-    def __init__(self, limit: int | None) -> None:
-        """Start no thread yet; without a ``limit``, each call gets one of its own."""
+    def __init__(self, limit: int) -> None:
+        """Start no thread yet."""
         self._limit: Final = limit
         self._lock: Final = threading.Lock()
         self._waiting: Final = deque[tuple[Future[Any], Context, Callable[[], Any]]]()
@@ -44,7 +44,7 @@ class CallThreads:
         context.run(cancellation.set, cancelled)
         with self._lock:
             self._waiting.append((future, context, function))
-            if self._limit is not None and self._threads >= self._limit:
+            if self._threads >= self._limit:
                 return
             self._threads += 1
         try:
@@ -90,40 +90,27 @@ class CallThreads:
         """Return whether this is called in one of these threads, by the garbage collector for example."""
         return threading.get_ident() in self._running
 
-    def cancel(self) -> None:
-        """Let the calls send nothing more."""
+    def contexts(self) -> list[Context]:
+        """Return the contexts of the calls that run or wait."""
         with self._lock:
-            contexts = [*self._running.values(), *(context for _, context, _ in self._waiting)]
-        for context in contexts:
-            if (cancelled := context.get(cancellation)) is not None:
-                cancelled.set()
-
-    def wait_for_requests(self) -> None:
-        """Wait until the HTTP requests in flight have ended, and a moment more for their log records.
-
-        A thread that sleeps between two of boto3's attempts is not waited for.
-        """
-        moment = time.monotonic() + 0.2
-        while self._running and (self._is_in_flight() or time.monotonic() < moment):
-            if self._is_in_flight():
-                moment = time.monotonic() + 0.2
-            time.sleep(0.01)
-
-    def _is_in_flight(self) -> bool:
-        with self._lock:
-            return any(call_in_flight(context) for context in self._running.values())
+            return [*self._running.values(), *(context for _, context, _ in self._waiting)]
 
 
 _all_threads: Final[WeakSet[CallThreads]] = WeakSet()
 
 
 def _at_exit() -> None:
-    # Daemon threads still run here.
+    # Daemon threads still run here. Nothing more is sent, and the requests in flight are waited for, with a
+    # moment more for their log records; but not a thread that sleeps between two of boto3's attempts.
     everything = [*_all_threads]
-    for threads in everything:
-        threads.cancel()
-    for threads in everything:
-        threads.wait_for_requests()
+    contexts = [context for threads in everything for context in threads.contexts()]
+    for context in contexts:
+        if (cancelled := context.get(cancellation)) is not None:
+            cancelled.set()
+    moments = 20
+    while moments and any(threads.contexts() for threads in everything):
+        moments = 20 if any(map(call_in_flight, contexts)) else moments - 1
+        time.sleep(0.01)
 
 
 atexit.register(_at_exit)

@@ -142,10 +142,10 @@ def check_session(session: object) -> None:
         raise TypeError(f"session must be a boto3.Session, not {_short_repr(session)}; {hint}")
 
 
-def connection_limit(client: object) -> int | None:
-    """Return how many connections a client keeps; None if its pool has no limit (0, for urllib3)."""
+def connection_limit(client: object) -> int:
+    """Return how many connections a client keeps: any number if its pool has no limit (0, for urllib3)."""
     size = getattr(getattr(getattr(client, "meta", None), "config", None), "max_pool_connections", None)
-    return (size if size > 0 else None) if isinstance(size, int) else 10  # botocore's default
+    return (size if size > 0 else sys.maxsize) if isinstance(size, int) else 10  # botocore's default
 
 
 def endpoint_problem(endpoint_url: str) -> str | None:

@@ -19,7 +19,6 @@ from ._threads import CallThreads
 from ._validation import (
     DEFAULT_MAX_WORKERS,
     DEFAULT_TIMEOUT,
-    check_backup_id,
     check_batch,
     check_options,
     connection_limit,
@@ -67,7 +66,6 @@ class AsyncRestoreClient(ClientBase):
         Raises:
             RestoreError: as for `RestoreClient.restore_backup`. Check ``outcome_unknown``.
         """
-        check_backup_id(backup_id, "RestoreBackup")
         return (await self._run(partial(self._sync._restore_backup, backup_id), backup_id)).backup
 
     async def get_backup(self, backup_id: str) -> Backup:
@@ -82,7 +80,6 @@ class AsyncRestoreClient(ClientBase):
             ResourceNotFoundError: this account and region do not have the backup.
             RestoreError: as for `restore_backup`.
         """
-        check_backup_id(backup_id, "DescribeBackups")
         return await self._run(partial(self._sync.get_backup, backup_id))
 
     def describe_backups(
@@ -138,7 +135,6 @@ class AsyncRestoreClient(ClientBase):
             RestoreError: as for `RestoreClient.ensure_restored`.
         """
         check_options(never_expires, timeout)
-        check_backup_id(backup_id, "RestoreBackup")
         restore = partial(self._sync._ensure_restored, backup_id, never_expires, timeout, Backoff())
         return (await self._run(restore, backup_id)).unwrap()
 
@@ -172,7 +168,7 @@ class AsyncRestoreClient(ClientBase):
         """
         check_options(never_expires, timeout)
         check_batch(backup_ids, max_workers, Iterable, AsyncIterable)
-        workers = min(max_workers, connection_limit(self._client) or max_workers)
+        workers = min(max_workers, connection_limit(self._client))
         source = aiter(backup_ids) if isinstance(backup_ids, AsyncIterable) else _iterate(backup_ids)
         restore = partial(
             self._sync._ensure_restored, never_expires=never_expires, timeout=timeout, backoff=Backoff()

@@ -260,7 +260,7 @@ class RestoreClient(ClientBase):
         """
         check_options(never_expires, timeout)
         check_batch(backup_ids, max_workers, Iterable)
-        workers = min(max_workers, connection_limit(self._client) or max_workers)
+        workers = min(max_workers, connection_limit(self._client))
         return self._iter_results(iter(backup_ids), never_expires, workers, timeout)
 
     def close(self) -> None:
@@ -338,7 +338,6 @@ class RestoreClient(ClientBase):
     def _ensure_restored(
         self, backup_id: str, never_expires: bool | None, timeout: float, backoff: Backoff
     ) -> RestoreResult:
-        check_backup_id(backup_id, "RestoreBackup")
         cancelled = cancellation.get() or threading.Event()
         stopwatch = Stopwatch()
         machine = RestoreStateMachine(
@@ -401,14 +400,14 @@ class RestoreClient(ClientBase):
                 yield next_result()
         finally:
             cancelled.set()
-            running = {future: backup_id for future, backup_id in pending.items() if not future.cancel()}
             logged: SimpleQueue[Future[RestoreResult]] = SimpleQueue()
-            for future, backup_id in running.items():
+            for future, backup_id in pending.items():
+                future.cancel()
                 future.add_done_callback(partial(log_abandoned, backup_id))
                 future.add_done_callback(logged.put)
             if not threads.is_current():
                 # Not `concurrent.futures.wait`, which returns before the callbacks of a future are called.
-                for _ in running:
+                for _ in pending:
                     logged.get()
 
 
