@@ -29,7 +29,6 @@ import botocore.exceptions as boto
 from pydantic import ValidationError
 
 from ._classify import (
-    NOT_SENT,
     connect_reason,
     error_class,
     may_have_succeeded,
@@ -45,6 +44,7 @@ from .exceptions import (
     ApiError,
     ConfigurationError,
     ConnectError,
+    Details,
     ParameterError,
     ResourceNotFoundError,
     RestoreError,
@@ -196,19 +196,14 @@ class Call:
             self._ambiguous = True  # until the call as a whole returns it
             return
         self._last = parsed_response, exception
-        self._ambiguous = self._ambiguous or not self._is_without_effect(parsed_response, exception)
+        cls = ApiError if exception is None else error_class(exception, self._url(exception), receiving=False)
+        self._ambiguous = self._ambiguous or may_have_succeeded(cls, parsed_response)
         self._stop_if_over()
 
     def _stop_if_over(self) -> None:
         cancelled = self._cancelled is not None and self._cancelled.is_set()
         if cancelled or (self._attempts > 0 and self._time_left() <= 0):
             raise CallCancelled
-
-    def _is_without_effect(self, parsed: object, exception: Exception | None) -> bool:
-        if exception is None:
-            return read_error(parsed).is_rejection
-        cls = error_class(exception, url=self._url(exception), receiving=False)
-        return cls is not None and issubclass(cls, NOT_SENT)
 
     # --- Responses ---
 
@@ -280,7 +275,7 @@ class Call:
             backup_id=self.backup_id,
             outcome_unknown=self.operation != _READ_ONLY,
         )
-        self._attach_body(error, mask)
+        self._attach_body(error)
         return error
 
     # --- Errors ---
@@ -307,14 +302,16 @@ class Call:
         missed = isinstance(error, ApiError) and error.attempts > max(self._attempts, 1)
         # In flight: a handler raised it after the request was sent, before the attempt was observed.
         unresolved = self._ambiguous or self.in_flight or missed or not observed
-        error.outcome_unknown = unresolved or may_have_succeeded(error)
+        error.outcome_unknown = unresolved or may_have_succeeded(
+            type(error), getattr(error, "response", None)
+        )
 
     def _to_restore_error(self, error: BaseException) -> RestoreError | None:
         if isinstance(error, RestoreError) or not isinstance(error, Exception):
             return None
         if isinstance(error, boto.ClientError):
             return self._from_client_error(error)
-        cls = error_class(error, url=self._url(error), receiving=self.raw_response is not None)
+        cls = error_class(error, self._url(error), receiving=self.raw_response is not None)
         if cls is None:
             return None
         self._masked(error)
@@ -337,27 +334,23 @@ class Call:
             text = f"{kind}: {text}"
         translated.args = (text,)
         if isinstance(translated, UnexpectedResponseError):
-            self._attach_body(translated, mask)
+            self._attach_body(translated)
         return translated
 
     def _from_client_error(self, error: boto.ClientError) -> RestoreError | None:
         operation, expected = error.operation_name, self.operation
-        if expected is None or not same_operation(expected, operation):
-            if raised_by_handler(error):
-                return None
-            if expected is None or raised_resolving_credentials(error):
-                cause = self._to_api_error(error, operation)
-                message = f"could not load credentials: {operation} failed with {cause.code}: {cause.message}"
-                return ConfigurationError(
-                    message, operation=expected, backup_id=self.backup_id, retryable=cause.retryable
-                )
-        return self._to_api_error(error, expected)
-
-    def _to_api_error(self, error: boto.ClientError, operation: str) -> ApiError:
+        is_other = expected is None or not same_operation(expected, operation)
+        if is_other and raised_by_handler(error):
+            return None
         facts = read_error(error.response)
         self._masked(error)
-        retryable = facts.is_server_error or None
-        return facts.cls(error.response, operation, backup_id=self.backup_id, retryable=retryable)
+        details: Details = {"backup_id": self.backup_id, "retryable": facts.is_server_error or None}
+        translated = facts.cls(error.response, expected or operation, **details)
+        if expected is not None and not (is_other and raised_resolving_credentials(error)):
+            return translated
+        details["retryable"] = translated.retryable
+        text = f"could not load credentials: {operation} failed with {translated.code}: {translated.message}"
+        return ConfigurationError(text, operation=expected, **details)
 
     def _client_error(self) -> boto.ClientError | None:
         """Return the error of the last attempt, which botocore would have raised in the end."""
@@ -383,13 +376,13 @@ class Call:
         sent = self.in_flight or error is self._last[1]
         return getattr(self._request, "url", None) if sent else None
 
-    def _attach_body(self, error: UnexpectedResponseError, mask: Masker) -> None:
+    def _attach_body(self, error: UnexpectedResponseError) -> None:
         if self.raw_response is None:
             return
         body, headers = self.raw_response.get("body"), self.raw_response.get("headers")
         if isinstance(body, bytes):
             # Four bytes are enough for each character.
-            error.body = mask.text(body[: 8 * KEPT].decode(errors="replace"))
+            error.body = self._mask.text(body[: 8 * KEPT].decode(errors="replace"))
         if error.body:
             error.args = (f"{error.args[0]}; the body starts with {error.body[:60]!r}",)
         if error.response is None and isinstance(headers, Mapping):
@@ -398,7 +391,7 @@ class Call:
             }
             status, request_id = self.raw_response.get("status_code"), headers.get("x-amzn-requestid")
             metadata = {"RequestId": request_id, "HTTPStatusCode": status, "HTTPHeaders": headers}
-            error.response = mask.data({"ResponseMetadata": metadata})
+            error.response = self._mask.data({"ResponseMetadata": metadata})
 
 
 def call_in_flight(context: Context) -> bool:

@@ -121,14 +121,19 @@ NOT_SENT: Final = (ConnectError, ConfigurationError, ParameterError)
 """The classes for an attempt that sent nothing."""
 
 
-def may_have_succeeded(error: RestoreError) -> bool:
-    """Return whether the attempt that ended with this error is ambiguous: it may have been carried out."""
-    if isinstance(error, ApiError):
-        return not read_error(error.response).is_rejection
-    return not isinstance(error, NOT_SENT)
+def may_have_succeeded(cls: type[RestoreError] | None, response: object) -> bool:
+    """Return whether an attempt is ambiguous: it may have been carried out.
+
+    Args:
+        cls: the class of its error; None for one that is not known.
+        response: the error response, which an `ApiError` has.
+    """
+    if cls is not None and issubclass(cls, ApiError):
+        return not read_error(response).is_rejection
+    return cls is None or not issubclass(cls, NOT_SENT)
 
 
-def error_class(error: Exception, *, url: str | None, receiving: bool) -> type[RestoreError] | None:
+def error_class(error: Exception, url: str | None, *, receiving: bool) -> type[RestoreError] | None:
     """Return the class for an exception of botocore other than a `ClientError`; None if it must propagate.
 
     Args:
