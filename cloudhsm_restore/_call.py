@@ -44,7 +44,6 @@ from .exceptions import (
     ApiError,
     ConfigurationError,
     ConnectError,
-    Details,
     ParameterError,
     ResourceNotFoundError,
     RestoreError,
@@ -124,6 +123,10 @@ class Call:
         self._cancelled: Final = cancellation.get()
         self._time_left: Final = time_left
 
+    @property
+    def _details(self) -> dict[str, Any]:
+        return {"operation": self.operation, "backup_id": self.backup_id}
+
     def __enter__(self) -> Self:
         self._handled = sys.exception()
         self._previous = current_call.get()
@@ -146,14 +149,13 @@ class Call:
             # The last attempt ended with this, and botocore would have raised it after its own retries.
             error = self._last[1] or self._client_error()
             if error is None:
-                text = "cancelled before it was sent"
-                unsent = RestoreError(text, operation=self.operation, backup_id=self.backup_id)
+                unsent = RestoreError("cancelled before it was sent", **self._details)
                 unsent.outcome_unknown = self._ambiguous and self.operation != _READ_ONLY
                 raise unsent from None
         elif not isinstance(error, Exception):
             if self.operation != _READ_ONLY and self.operation is not None:
                 message = f"interrupted by {type(error).__name__}, its outcome is unknown"
-                log(logging.WARNING, message, operation=self.operation, backup_id=self.backup_id)
+                log(logging.WARNING, message, **self._details)
             return
         translated, cause = self._translate(error)
         if translated is None:
@@ -220,8 +222,7 @@ class Call:
         if self.operation == "RestoreBackup" and logger.isEnabledFor(logging.INFO):
             state = state_name(backup.backup_state)
             message = f"{state} (request ID {request_id})" if request_id else state
-            fields = {"operation": self.operation, "backup_id": self.backup_id, "request_id": request_id}
-            log(logging.INFO, message, backup_state=state, **fields)
+            log(logging.INFO, message, **self._details, backup_state=state, request_id=request_id)
         return Response(backup, request_id)
 
     def parse_page(self, response: object, tokens: set[str]) -> tuple[list[Response], str | None]:
@@ -271,8 +272,7 @@ class Call:
         error = UnexpectedResponseError(
             f"unexpected response: {mask.text(problem)}",
             response=mask.data(response),
-            operation=self.operation,
-            backup_id=self.backup_id,
+            **self._details,
             outcome_unknown=self.operation != _READ_ONLY,
         )
         self._attach_body(error)
@@ -290,7 +290,7 @@ class Call:
             return translated, self._masked(error)
         except Exception:  # noqa: BLE001 (a handler, a test double, or a response that breaks this code)
             message = f"{type(error).__name__}, whose details could not be read"
-            translated = RestoreError(message, operation=self.operation, backup_id=self.backup_id)
+            translated = RestoreError(message, **self._details)
             translated.outcome_unknown = self.operation not in (None, _READ_ONLY)
             return translated, None
 
@@ -317,7 +317,7 @@ class Call:
         self._masked(error)
         mask = self._mask
         kind, text = type(error).__name__, mask.text(str(error))
-        translated = cls(operation=self.operation, backup_id=self.backup_id)
+        translated = cls(**self._details)
         if isinstance(translated, UnexpectedResponseError):
             text = f"could not parse the response ({kind}: {text})"
         elif isinstance(translated, ConfigurationError) and raised_resolving_credentials(error):
@@ -344,13 +344,12 @@ class Call:
             return None
         facts = read_error(error.response)
         self._masked(error)
-        details: Details = {"backup_id": self.backup_id, "retryable": facts.is_server_error or None}
-        translated = facts.cls(error.response, expected or operation, **details)
+        retryable = facts.is_server_error or None
+        translated = facts.cls(error.response, expected or operation, **self._details, retryable=retryable)
         if expected is not None and not (is_other and raised_resolving_credentials(error)):
             return translated
-        details["retryable"] = translated.retryable
         text = f"could not load credentials: {operation} failed with {translated.code}: {translated.message}"
-        return ConfigurationError(text, operation=expected, **details)
+        return ConfigurationError(text, **self._details, retryable=translated.retryable)
 
     def _client_error(self) -> boto.ClientError | None:
         """Return the error of the last attempt, which botocore would have raised in the end."""

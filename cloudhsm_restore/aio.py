@@ -182,10 +182,7 @@ class AsyncRestoreClient(ClientBase):
         """
         self._is_closed = True
         for call, (_, cancelled, _) in [*self._calls.items()]:
-            loop = call.get_loop()
-            if loop is asyncio.get_running_loop():
-                _cancel(call, cancelled)
-            elif loop.is_closed():
+            if (loop := call.get_loop()).is_closed():
                 cancelled.set()
             else:
                 loop.call_soon_threadsafe(_cancel, call, cancelled)
