@@ -169,37 +169,33 @@ class Call:
             self._cause, self._last = None, (None, None)
             del translated, cause, error
 
-    # --- Events: the first once for each call, the others one after another for each attempt ---
+    # --- Events, one after another for each attempt ---
 
-    def on_start(self, **_: object) -> None:
-        """Note that the events of the client reach this call."""
-        self.observed = True
-
-    def on_send(self, request: object, **_: object) -> None:
+    def on_send(self, request: object) -> None:
         """Note that an attempt is about to be sent; raise if the call is over."""
         # If an attempt has not ended, a handler of its events called the client again.
         self._ambiguous = self._ambiguous or self.in_flight
         self._stop_if_over()
         self._request, self.raw_response, self.in_flight = request, None, True
 
-    def on_raw_response(self, response_dict: Mapping[str, Any], **_: object) -> None:
+    def on_raw_response(self, response: Mapping[str, Any]) -> None:
         """Note the response before botocore parses it, or another handler changes it."""
-        self.raw_response = dict(response_dict)
-        if response_dict.get("status_code", _OK) < _OK and self._client is not None:
+        self.raw_response = dict(response)
+        if response.get("status_code", _OK) < _OK and self._client is not None:
             # http.client takes an interim response, such as 103, for the response (CPython skips only 100).
             # The real one, which follows, would be taken for the response to the next request.
             cast("Any", self._client).close()
 
-    def on_attempt(self, parsed_response: object, exception: Exception | None, **_: object) -> None:
+    def on_attempt(self, parsed: object, exception: Exception | None) -> None:
         """Note how an attempt ended; raise before the next one if the call is cancelled."""
         self.in_flight = False
         self._attempts += 1
-        if exception is None and "Error" not in cast("Mapping[str, object]", parsed_response):
+        if exception is None and "Error" not in cast("Mapping[str, object]", parsed):
             self._ambiguous = True  # until the call as a whole returns it
             return
-        self._last = parsed_response, exception
+        self._last = parsed, exception
         cls = ApiError if exception is None else error_class(exception, self._url(exception), receiving=False)
-        self._ambiguous = self._ambiguous or may_have_succeeded(cls, parsed_response)
+        self._ambiguous = self._ambiguous or may_have_succeeded(cls, parsed)
         self._stop_if_over()
 
     def _stop_if_over(self) -> None:

@@ -1,10 +1,9 @@
 """The handlers of botocore's events, by which a `Call` observes each attempt."""
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
-from ._call import Call, current_call
+from ._call import current_call
 from ._version import __version__
 
 
@@ -13,20 +12,33 @@ def register_handlers(events: Any) -> None:
     # First, so that an event is observed before another handler ends or changes it. The exception is a
     # handler that is registered for a single operation: botocore calls it before these.
     # Not `before-call`, which also comes once for each call: botocore's Stubber ends it with its response.
-    methods: dict[str, Callable[..., None]] = {
-        "provide-client-params": Call.on_start,
-        "before-send": Call.on_send,
-        "before-parse": Call.on_raw_response,
-        "response-received": Call.on_attempt,
-    }
-    for event, method in methods.items():
-        handler = partial(_pass_to_call, method)
+    for event, handler in {
+        "provide-client-params": _on_start,
+        "before-send": _on_send,
+        "before-parse": _on_raw_response,
+        "response-received": _on_attempt,
+    }.items():
         events.register_first(f"{event}.cloudhsm-v2", handler, unique_id=f"cloudhsm-restore-{event}")
 
 
-def _pass_to_call(method: Callable[..., None], **event: Any) -> None:
+def _on_start(**_: object) -> None:
     if (call := current_call.get()) is not None:
-        method(call, **event)
+        call.observed = True
+
+
+def _on_send(request: object, **_: object) -> None:
+    if (call := current_call.get()) is not None:
+        call.on_send(request)
+
+
+def _on_raw_response(response_dict: Mapping[str, Any], **_: object) -> None:
+    if (call := current_call.get()) is not None:
+        call.on_raw_response(response_dict)
+
+
+def _on_attempt(parsed_response: object, exception: Exception | None, **_: object) -> None:
+    if (call := current_call.get()) is not None:
+        call.on_attempt(parsed_response, exception)
 
 
 def add_user_agent(events: Any) -> None:
