@@ -177,9 +177,9 @@ versions: .venv/test
 benchmark-cli: .venv/demo .venv-aws/done
 	.venv/bin/python -m benchmarks.cli
 
+# Random faults with both clients, and the tables of docs/reference/verification.md, in about ten minutes.
 fault-injection: .venv/test
-	.venv/bin/python -m tests.fault_injection
-	.venv/bin/python -m tests.fault_injection --asynchronous
+	.venv/bin/python -m tests.fault_injection --write
 
 # A program in another language against the local service. Installs AWS's SDK for JavaScript from npm.
 javascript: .venv/dev

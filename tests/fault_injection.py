@@ -1,7 +1,11 @@
 """Randomized fault injection: what the clients report, compared with what the service did.
 
-``make fault-injection`` runs 10,000 fault sequences and prints the tables, ``tests/test_fault_injection.py``
-a few hundred. Hypothesis shrinks a sequence that violates a claim, and prints it.
+``make fault-injection`` runs 10,000 fault sequences with each client, and writes the tables of
+``docs/reference/verification.md``. ``tests/test_fault_injection.py`` runs a few hundred. A sequence that
+violates a claim ends the run. It is shortened while it still violates one, and printed.
+
+A sequence starts without a connection, or with one that an earlier request left open, perhaps with a fault.
+So faults also meet requests on a kept-alive connection, and no sequence depends on the one before.
 
 The claims, for every backup of every call:
 
@@ -13,37 +17,57 @@ The claims, for every backup of every call:
 
 import argparse
 import gc
-import itertools
+import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
+from unittest.mock import patch
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
-from hypothesis import HealthCheck, Phase, given, seed, settings
-from hypothesis import strategies as st
 
 from cloudhsm_restore import BackupState, RestoreClient, RestoreError
 from cloudhsm_restore.testing import Fault, LocalCloudHsm
+from cloudhsm_restore.testing._faults import AFTER_WORK
+from cloudhsm_restore.testing._wire import Server
 
+from . import figures
 from .clients import VirtualTimeClient, make_async_client
 
 READ_TIMEOUT: Final = 0.25
 """Seconds. A delayed response is sent after twice that."""
 
-STATES: Final = [
-    BackupState.PENDING_DELETION,
-    BackupState.READY,
-    BackupState.DELETED,
-    BackupState.CREATE_IN_PROGRESS,
-    None,  # The backup does not exist.
-]
+CALLS: Final = ("restore_backup", "restore_backup", "ensure_restored", "ensure_restored", "restore_backups")
+"""The calls. One that stands twice is drawn twice as often."""
 
-ALL_HEALTH_CHECKS: Final[list[Any]] = [*HealthCheck]  # Hypothesis does not annotate the members of its enum.
+STATES: Final[Mapping[BackupState | None, int]] = {
+    BackupState.PENDING_DELETION: 8,
+    BackupState.READY: 1,
+    BackupState.DELETED: 1,
+    BackupState.CREATE_IN_PROGRESS: 1,
+    None: 1,  # The backup does not exist.
+}
+"""The states, and how often each is drawn."""
+
+# Errors that hide a restore are the ones that this is about, so more of them are drawn.
+FAULTS: Final[Mapping[Fault | None, float]] = (
+    {None: 20}
+    | {fault: 2 if fault in AFTER_WORK else 1 for fault in Fault}
+    | {Fault.DELAY: 0.3}  # It takes real time.
+)
+"""The faults, and how often each is drawn."""
+
+CONNECTION_FAULTS: Final = (
+    Fault.INTERIM_RESPONSE,
+    Fault.DUPLICATE_RESPONSE,
+    Fault.CLOSE_AFTER_RESPONSE,
+    Fault.CLOSE_ON_NEXT_REQUEST,
+)
+"""The faults that a later request on the same connection meets."""
 
 
 @dataclass(frozen=True)
@@ -54,42 +78,39 @@ class FaultSequence:
     states: tuple[BackupState | None, ...]
     attempts: int
     faults: tuple[Fault | None, ...]
-    never_expires: bool | None
-    recovers: bool
+    never_expires: bool | None = None
+    recovers: bool = True
     """Whether the service listens again when the client waits."""
+    earlier: tuple[Fault | None, ...] = (None,)
+    """The fault of an earlier request, which has opened a connection. Empty: there was no such request."""
 
 
-def sequences() -> st.SearchStrategy[FaultSequence]:
-    """Return the strategy for all sequences. A delay takes real time, so few of them have one."""
-    quick = [fault for fault in Fault if fault is not Fault.DELAY]
-    faults = st.lists(
-        st.one_of(st.none(), st.sampled_from(quick), st.sampled_from(quick), st.sampled_from([*Fault])),
-        max_size=6,
-    )
+def drawn(draw: random.Random, calls: Sequence[str] = CALLS) -> FaultSequence:
+    """Return a random sequence."""
+    call = draw.choice(calls)
+    number = draw.randint(1, 5) if call == "restore_backups" else 1
+    faults = draw.choices([*FAULTS], [*FAULTS.values()], k=draw.randint(0, 6))
     # STALE may show a backup READY that another user has just deleted. No client can detect that, because
     # DescribeBackups is the only source of truth. The documentation states this limit.
-    possible = faults.filter(lambda drawn: not {Fault.STALE, Fault.DELETED_MEANWHILE} <= set(drawn))
-    possible = possible.filter(lambda drawn: not {Fault.STALE, Fault.PURGED_MEANWHILE} <= set(drawn))
-    one = st.sampled_from([BackupState.PENDING_DELETION] * 4 + STATES).map(lambda state: (state,))
-    many = st.lists(st.sampled_from([BackupState.PENDING_DELETION] * 4 + STATES), min_size=1, max_size=5).map(
-        tuple
+    if not {Fault.DELETED_MEANWHILE, Fault.PURGED_MEANWHILE}.isdisjoint(faults):
+        faults = [fault for fault in faults if fault is not Fault.STALE]
+    return FaultSequence(
+        call,
+        tuple(draw.choices([*STATES], [*STATES.values()], k=number)),
+        attempts=draw.choice([1, 2, 2, 3]),
+        faults=tuple(faults),
+        never_expires=None if call == "restore_backup" else draw.choice([None, None, True, False]),
+        recovers=draw.choice([True, False]),
+        earlier=draw.choice([(), (None,), *((fault,) for fault in CONNECTION_FAULTS)]),
     )
-    calls = st.sampled_from(
-        ["restore_backup", "restore_backup", "ensure_restored", "ensure_restored", "restore_backups"]
-    )
-    return calls.flatmap(
-        lambda call: st.builds(
-            FaultSequence,
-            call=st.just(call),
-            states=many if call == "restore_backups" else one,
-            attempts=st.sampled_from([1, 2, 3]),
-            faults=possible.map(tuple),
-            never_expires=st.none()
-            if call == "restore_backup"
-            else st.sampled_from([None, None, True, False]),
-            recovers=st.booleans(),
-        )
-    )
+
+
+def shorter(sequence: FaultSequence) -> Iterator[FaultSequence]:
+    """Yield sequences that have one backup or one fault less, or no earlier request."""
+    for name in ("states", "faults", "earlier"):
+        items = getattr(sequence, name)
+        for index in range(int(name == "states"), len(items)):
+            yield replace(sequence, **{name: items[:index] + items[index + 1 :]})
 
 
 @dataclass
@@ -98,9 +119,10 @@ class Tally:
 
     sequences: int = 0
     requests: int = 0
+    connections: int = 0
+    """How many were opened. All other requests reused one."""
     faults: Counter[str] = field(default_factory=Counter[str])
     outcomes: Counter[str] = field(default_factory=Counter[str])
-    misreports: list[str] = field(default_factory=list[str])
 
 
 def retry_without_sleep(attempts: int) -> Any:
@@ -169,8 +191,21 @@ class AsyncClients(Clients):
             client.close()
 
 
-def prepare(sequence: FaultSequence, service: LocalCloudHsm) -> list[str]:
-    """Add the backups of a sequence, inject its faults, and return the IDs."""
+def prepare(
+    sequence: FaultSequence, service: LocalCloudHsm, boto3: Any, restore: Callable[[str], object]
+) -> list[str]:
+    """Add the backups of a sequence, inject its faults, and return the IDs.
+
+    The client of boto3 is left with no other connection than that of the earlier request, which ``restore``
+    sends with it.
+    """
+    service.clear_faults()
+    boto3.close()
+    for fault in sequence.earlier:
+        if fault is not None:
+            service.inject(fault)
+        with suppress(Exception):
+            restore(service.add_backup().backup_id)  # It is READY, so the request is rejected.
     ids: list[str] = []
     for state in sequence.states:
         backup = service.add_backup(backup_state=state or BackupState.READY)
@@ -194,12 +229,12 @@ def restored_by(service: LocalCloudHsm, since: int, backup_id: str) -> bool:
 def run(sequence: FaultSequence, clients: Clients, tally: Tally) -> None:
     """Run a sequence, and raise AssertionError if a claim does not hold."""
     service = clients.service
-    ids = prepare(sequence, service)
-    since = len(service.requests)
     client = clients.restore[sequence.attempts]
+    ids = prepare(sequence, service, client._client, client.restore_backup)
+    since = len(service.requests)
     clients.set_recovery(client, sequence.recovers)
-    reported = dict(outcomes(sequence, client, ids))
-    service.clear_faults()
+    with counted_connections(tally):
+        reported = dict(outcomes(sequence, client, ids))
     tally.sequences += 1
     tally.requests += len(service.requests) - since
     tally.faults.update(request.fault for request in service.requests[since:] if request.fault)
@@ -217,9 +252,8 @@ def run(sequence: FaultSequence, clients: Clients, tally: Tally) -> None:
         else:
             assert outcome.backup_id == backup_id
             if sequence.call == "restore_backup" and outcome.backup_state is not BackupState.READY:
-                tally.outcomes["another state"] += (
-                    1  # The service returned another state, and so did the client.
-                )
+                # The service returned another state, and so did the client.
+                tally.outcomes["another state"] += 1
                 continue
             tally.outcomes["restored"] += 1
             assert outcome.backup_state is BackupState.READY, outcome
@@ -250,18 +284,31 @@ def outcomes(sequence: FaultSequence, client: RestoreClient, ids: list[str]) -> 
 def boto3_misreport(sequence: FaultSequence, clients: Clients) -> str | None:
     """Return how boto3's report differs from what the service did, or None if it does not."""
     service = clients.service
-    [backup_id] = prepare(sequence, service)
+    boto3 = clients.boto3[sequence.attempts]
+    [backup_id] = prepare(sequence, service, boto3, lambda each: boto3.restore_backup(BackupId=each))
     since = len(service.requests)
     try:
-        clients.boto3[sequence.attempts].restore_backup(BackupId=backup_id)
+        boto3.restore_backup(BackupId=backup_id)
         reported = True
     except Exception:
         reported = False
-    service.clear_faults()
     restored = restored_by(service, since, backup_id)
     if reported == restored:
         return None
     return "reports success, not restored" if reported else "reports failure, restored"
+
+
+@contextmanager
+def counted_connections(tally: Tally) -> Generator[None]:
+    """Count the connections that are opened meanwhile."""
+
+    def process_request(self: Server, request: Any, client_address: Any) -> None:
+        tally.connections += 1
+        original(self, request, client_address)
+
+    original = Server.process_request
+    with patch.object(Server, "process_request", process_request):
+        yield
 
 
 @contextmanager
@@ -280,29 +327,32 @@ def nothing_left_open() -> Generator[None]:
 
 
 def run_many(number: int, start: int, clients_of: Callable[[LocalCloudHsm], Clients] = Clients) -> Tally:
-    """Run random sequences from a seed, and raise with the smallest sequence that violates a claim."""
-    tally = Tally()
+    """Run random sequences from a seed, and raise with the shortest sequence that violates a claim."""
+    draw, tally = random.Random(start), Tally()
     with nothing_left_open(), LocalCloudHsm() as service:
         clients = clients_of(service)
-
-        @seed(start)
-        @settings(
-            max_examples=number,
-            deadline=None,
-            database=None,
-            phases=[Phase.generate, Phase.shrink],
-            suppress_health_check=ALL_HEALTH_CHECKS,
-            print_blob=True,
-        )
-        @given(sequences())
-        def run_one(sequence: FaultSequence) -> None:
-            run(sequence, clients, tally)
-
         try:
-            run_one()
+            for _ in range(number):
+                sequence = drawn(draw)
+                try:
+                    run(sequence, clients, tally)
+                except Exception as error:
+                    shortest, violated = shortened(sequence, error, clients)
+                    violated.add_note(f"sequence {tally.sequences} from seed {start}: {shortest}")
+                    raise violated from None
         finally:
             clients.close()
     return tally
+
+
+def shortened(sequence: FaultSequence, error: Exception, clients: Clients) -> tuple[FaultSequence, Exception]:
+    """Return the shortest sequence found that still fails, and its exception."""
+    for candidate in shorter(sequence):
+        try:
+            run(candidate, clients, Tally())
+        except Exception as another:
+            return shortened(candidate, another, clients)
+    return sequence, error
 
 
 # --- For comparison: boto3 and RestoreClient with the same fault ---
@@ -313,23 +363,23 @@ def single_faults() -> dict[str, tuple[Fault, ...]]:
     return {
         fault.value: (fault,) for fault in Fault if fault not in (Fault.STALE, Fault.CONNECTION_REFUSED)
     } | {
-        "drop-after-work, then connection-refused": (Fault.DROP_AFTER_WORK, Fault.CONNECTION_REFUSED),
-        "drop-after-work, then throttled": (Fault.DROP_AFTER_WORK, Fault.THROTTLED),
+        f"{Fault.DROP_AFTER_WORK} then {second}": (Fault.DROP_AFTER_WORK, second)
+        for second in (Fault.CONNECTION_REFUSED, Fault.THROTTLED)
     }
 
 
 def boto3_cell(sequence: FaultSequence, clients: Clients) -> str:
     """Return one cell of the table: what boto3 reports, and whether that is wrong."""
     service = clients.service
-    [backup_id] = prepare(sequence, service)
+    boto3 = clients.boto3[sequence.attempts]
+    [backup_id] = prepare(sequence, service, boto3, lambda each: boto3.restore_backup(BackupId=each))
     since = len(service.requests)
     try:
-        response = clients.boto3[sequence.attempts].restore_backup(BackupId=backup_id)
+        response = boto3.restore_backup(BackupId=backup_id)
         reported = True
         cell = "returns the backup" if response.get("Backup") else "returns a dict without a backup"
     except Exception as error:
         reported, cell = False, f"raises {type(error).__name__}"
-    service.clear_faults()
     return cell + ("" if reported == restored_by(service, since, backup_id) else " (**wrong**)")
 
 
@@ -337,82 +387,102 @@ def restore_client_cell(sequence: FaultSequence, clients: Clients) -> str:
     """Return one cell of the table: what RestoreClient reports."""
     client = clients.restore[sequence.attempts]
     clients.set_recovery(client, True)
-    [(_, outcome)] = outcomes(sequence, client, prepare(sequence, clients.service))
-    clients.service.clear_faults()
+    ids = prepare(sequence, clients.service, client._client, client.restore_backup)
+    [(_, outcome)] = outcomes(sequence, client, ids)
     if not isinstance(outcome, RestoreError):
         return "returns the backup"
     return f"raises {type(outcome).__name__}" + (", outcome unknown" if outcome.outcome_unknown else "")
 
 
-def table() -> Iterable[str]:
-    """Yield the lines of the published table, in Markdown, with two attempts each."""
-    yield ("| fault of the first request | boto3 `restore_backup` | `restore_backup` | `ensure_restored` |")
-    yield "| --- | --- | --- | --- |"
+def table() -> list[str]:
+    """Return the published table, with two attempts each. Faults with equal cells share a row."""
+    rows: dict[tuple[str, ...], list[str]] = {}
     with LocalCloudHsm() as service:
         clients = Clients(service)
         for name, faults in single_faults().items():
             restore = FaultSequence("restore_backup", (BackupState.PENDING_DELETION,), 2, faults, None, True)
             ensure = FaultSequence("ensure_restored", restore.states, 2, faults, None, True)
-            cells = [
+            cells = (
                 boto3_cell(restore, clients),
                 restore_client_cell(restore, clients),
                 restore_client_cell(ensure, clients),
-            ]
-            yield f"| {name} | {' | '.join(cells)} |"
+            )
+            rows.setdefault(cells, []).append(name)
         clients.close()
+    return [
+        "| Fault | boto3 `restore_backup` | This library's `restore_backup` | `ensure_restored` |",
+        "| --- | --- | --- | --- |",
+        *(f"| {', '.join(names)} | {' | '.join(cells)} |" for cells, names in rows.items()),
+    ]
 
 
-def compare(number: int, start: int) -> Mapping[str, int]:
-    """Count boto3's misreports over random sequences of restore_backup, by kind."""
-    reports: Counter[str] = Counter()
+@dataclass
+class Boto3Tally:
+    """The counts of boto3's run."""
+
+    requests: int = 0
+    reports: Counter[str] = field(default_factory=Counter[str])
+    """How many sequences, by how boto3's report differs from what the service did."""
+
+
+def compare(number: int, start: int) -> Boto3Tally:
+    """Run random sequences of restore_backup with boto3."""
+    draw, tally = random.Random(start), Boto3Tally()
     with LocalCloudHsm() as service:
         clients = Clients(service)
 
-        @seed(start)
-        @settings(
-            max_examples=number,
-            deadline=None,
-            database=None,
-            phases=[Phase.generate],
-            suppress_health_check=ALL_HEALTH_CHECKS,
-        )
-        @given(sequences().filter(lambda sequence: sequence.call == "restore_backup"))
-        def run_one(sequence: FaultSequence) -> None:
-            reports[boto3_misreport(sequence, clients) or "correct"] += 1
-
-        run_one()
+        for _ in range(number):
+            sequence = drawn(draw, ["restore_backup"])
+            tally.reports[boto3_misreport(sequence, clients) or "correct"] += 1
         clients.close()
-    return reports
+        tally.requests = len(service.requests)
+    return tally
+
+
+def counts(tallies: Mapping[str, Tally], boto3: Boto3Tally) -> Iterator[str]:
+    """Yield the table by client. A run of this library's clients ends with its first misreport."""
+    yield "| Client | Sequences | Requests | On a kept-alive connection | Misreports | Other exceptions |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for name, tally in tallies.items():
+        kept_alive = tally.requests - tally.connections
+        yield f"| `{name}`, all calls | {tally.sequences:,} | {tally.requests:,} | {kept_alive:,} | 0 | 0 |"
+    sequences = boto3.reports.total()
+    wrong = {kind: number for kind, number in sorted(boto3.reports.items()) if kind != "correct"}
+    kinds = ", ".join(f"{number:,} {kind}" for kind, number in wrong.items())
+    yield (
+        f"| boto3, `restore_backup` | {sequences:,} | {boto3.requests:,} | - | "
+        f"{sum(wrong.values()):,}: {kinds} | counted as failure |"
+    )
 
 
 def main() -> None:
-    """Run the sequences, and print the counts and the table."""
+    """Run the sequences, and print the counts and the tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--sequences", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--asynchronous", action="store_true", help="with the asynchronous client")
-    parser.add_argument("--table", action="store_true", help="print only the table of faults")
+    parser.add_argument("--asynchronous", action="store_true", help="with the asynchronous client alone")
+    parser.add_argument("--write", action="store_true", help="write the tables into the documentation")
     arguments = parser.parse_args()
-    if not arguments.table:
-        tally = run_many(arguments.sequences, arguments.seed)
+    tallies: dict[str, Tally] = {}
+    for name, clients_of in {"RestoreClient": Clients, "AsyncRestoreClient": AsyncClients}.items():
+        if arguments.asynchronous and clients_of is Clients:
+            continue
+        tally = tallies[name] = run_many(arguments.sequences, arguments.seed, clients_of)
         print(
-            f"seed {arguments.seed}: {tally.sequences} fault sequences, {tally.requests} requests, "
-            "0 claims violated"
+            f"{name}: {tally.sequences} sequences, {tally.requests} requests, {tally.connections} connections"
         )
-        print(
-            "outcomes: ", ", ".join(f"{number} {outcome}" for outcome, number in tally.outcomes.most_common())
-        )
-        print("faults:   ", ", ".join(f"{number} {fault}" for fault, number in tally.faults.most_common()))
-        if arguments.asynchronous:
-            return
-        reports = compare(arguments.sequences // 2, arguments.seed)
-        total = sum(reports.values())
-        print(f"boto3, {total} sequences of restore_backup: ", end="")
-        print(", ".join(f"{number} {report}" for report, number in sorted(reports.items())))
-    for line in itertools.chain(["", ""][arguments.table :], table()):
-        print(line)
+        print(", ".join(f"{number} {outcome}" for outcome, number in tally.outcomes.most_common()))
+        print(", ".join(f"{number} {fault}" for fault, number in tally.faults.most_common()), flush=True)
+    if arguments.asynchronous:
+        return
+    by_client = [*counts(tallies, compare(arguments.sequences // 2, arguments.seed))]
+    by_fault = table()
+    print("", *by_client, "", *by_fault, sep="\n")
+    if arguments.write:
+        figures.write("fault-injection", by_client, f"seed {arguments.seed}")
+        figures.write("every-fault", by_fault)
 
 
 if __name__ == "__main__":

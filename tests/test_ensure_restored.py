@@ -11,6 +11,7 @@ import pytest
 
 from cloudhsm_restore import (
     AccessDeniedError,
+    ApiError,
     AuthenticationError,
     BackupState,
     ConnectError,
@@ -84,7 +85,17 @@ def test_transient_faults_are_retried(
     assert service.backups[backup_id].backup_state is BackupState.READY
 
 
-@pytest.mark.parametrize("fault", sorted(TRANSIENT - {Fault.STALE, Fault.NO_STATE, Fault.UNKNOWN_STATE}))
+WITHOUT_CODE = {
+    Fault.FORBIDDEN_HTML,
+    Fault.REQUEST_TIMEOUT_EMPTY,
+    Fault.REDIRECT_BEFORE_WORK,
+    Fault.REDIRECT_AFTER_WORK,
+    Fault.REDIRECT_WITHOUT_LOCATION,
+}
+OF_A_RESTORE = {Fault.STALE, Fault.NO_STATE, Fault.UNKNOWN_STATE}
+
+
+@pytest.mark.parametrize("fault", sorted(TRANSIENT - WITHOUT_CODE - OF_A_RESTORE))
 def test_describe_is_retried(service: LocalCloudHsm, make_client: MakeClient, fault: Fault) -> None:
     """Transient faults of the DescribeBackups that resolves an unknown outcome are retried."""
     [backup_id] = pending(service, 1)
@@ -93,6 +104,19 @@ def test_describe_is_retried(service: LocalCloudHsm, make_client: MakeClient, fa
     client = make_client(service.endpoint_url, read_timeout=0.3)
     assert client.ensure_restored(backup_id).backup_state is BackupState.READY
     assert service.backups[backup_id].backup_state is BackupState.READY
+
+
+@pytest.mark.parametrize("fault", sorted(WITHOUT_CODE))
+def test_an_outcome_that_a_proxy_hides_is_unknown(
+    service: LocalCloudHsm, make_client: MakeClient, fault: Fault
+) -> None:
+    """An HTTP error to DescribeBackups without an AWS code ends the restore, and its outcome is unknown."""
+    [backup_id] = pending(service, 1)
+    service.inject(Fault.DROP_AFTER_WORK, "RestoreBackup")
+    service.inject(fault, "DescribeBackups", times=9)
+    with pytest.raises(ApiError) as raised:
+        make_client(service.endpoint_url).ensure_restored(backup_id)
+    assert raised.value.outcome_unknown
 
 
 def test_a_stale_read_is_followed_by_another_restore(service: LocalCloudHsm, make_client: MakeClient) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import socket
 import subprocess
 import threading
@@ -318,6 +319,62 @@ def test_requests_record_the_effect(service: LocalCloudHsm) -> None:
         ReceivedRequest("RestoreBackup", second, Fault.DROP_AFTER_WORK, done=True),
     )
     client.close()
+
+
+def received(service: LocalCloudHsm, requests: int) -> bytes:
+    """Send requests on one connection, each once something has come back, and return all that comes back."""
+    port = int(service.endpoint_url.rpartition(":")[2])
+    head = f"POST / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nX-Amz-Target: BaldrApiService.DescribeBackups\r\n"
+    chunks: list[bytes] = []
+    connection = socket.create_connection(("127.0.0.1", port), timeout=5)
+    with connection, contextlib.suppress(OSError):  # The service may have closed it.
+        for _ in range(requests):
+            connection.sendall(f"{head}Content-Length: 2\r\n\r\n{{}}".encode())
+            chunks.append(connection.recv(65536))
+        connection.shutdown(socket.SHUT_WR)
+        while chunks[-1]:
+            chunks.append(connection.recv(65536))
+    return b"".join(chunks)
+
+
+@pytest.mark.parametrize(
+    ("fault", "statuses"),
+    [
+        (Fault.INTERIM_RESPONSE, ["103", "200", "200"]),
+        (Fault.DUPLICATE_RESPONSE, ["200", "200", "200"]),
+        (Fault.CLOSE_AFTER_RESPONSE, ["200"]),
+        (Fault.CLOSE_ON_NEXT_REQUEST, ["200"]),
+        (Fault.REDIRECT_BEFORE_WORK, ["307", "200"]),
+        (Fault.REDIRECT_WITHOUT_LOCATION, ["302", "200"]),
+        (Fault.FORBIDDEN_HTML, ["403", "200"]),
+        (Fault.REQUEST_TIMEOUT_EMPTY, ["408", "200"]),
+    ],
+)
+def test_two_requests_on_one_connection(service: LocalCloudHsm, fault: Fault, statuses: list[str]) -> None:
+    """The connection has these responses if the first request has the fault."""
+    service.inject(fault)
+    responses = received(service, 2).decode()
+    assert re.findall(r"HTTP/1.1 (\d+)", responses) == statuses
+    assert ("Location: /" in responses) is (fault is Fault.REDIRECT_BEFORE_WORK)
+    assert "Connection: close" not in responses
+    is_closed = fault in (Fault.CLOSE_AFTER_RESPONSE, Fault.CLOSE_ON_NEXT_REQUEST)
+    assert len(service.requests) == (1 if is_closed else 2)
+
+
+def test_a_redirect_leads_to_the_service(service: LocalCloudHsm) -> None:
+    """A client that follows the redirect gets the response there."""
+    backup = service.add_backup(backup_state="PENDING_DELETION")
+    service.inject(Fault.REDIRECT_BEFORE_WORK)
+    port = int(service.endpoint_url.rpartition(":")[2])
+    headers = {"X-Amz-Target": "BaldrApiService.RestoreBackup"}
+    body = json.dumps({"BackupId": backup.backup_id})
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection.request("POST", "/", body, headers)
+    redirect = connection.getresponse()
+    redirect.read()
+    connection.request("POST", redirect.headers["Location"], body, headers)
+    assert json.load(connection.getresponse())["Backup"]["BackupState"] == "READY"
+    connection.close()
 
 
 def test_random_faults_have_a_seed(service: LocalCloudHsm) -> None:

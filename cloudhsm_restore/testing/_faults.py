@@ -35,6 +35,16 @@ class Fault(StrEnum):
     """HTTP 503 with HTML, as load balancers send it. The operation has no effect."""
     BAD_GATEWAY_HTML = "bad-gateway-html"
     """HTTP 502 with HTML, as load balancers send it, although the operation takes effect."""
+    FORBIDDEN_HTML = "forbidden-html"
+    """HTTP 403 with HTML, as firewalls send it. The operation has no effect."""
+    REQUEST_TIMEOUT_EMPTY = "request-timeout-empty"
+    """HTTP 408 with an empty body, as proxies send it, although the operation takes effect."""
+    REDIRECT_BEFORE_WORK = "redirect-before-work"
+    """HTTP 307 with a Location on the same service. The operation has no effect."""
+    REDIRECT_AFTER_WORK = "redirect-after-work"
+    """HTTP 307 with a Location on the same service, although the operation takes effect."""
+    REDIRECT_WITHOUT_LOCATION = "redirect-without-location"
+    """HTTP 302 with HTML and without a Location, although the operation takes effect."""
     ACCESS_DENIED = "access-denied"
     """CloudHsmAccessDeniedException. The operation has no effect."""
     EXPIRED_CREDENTIALS = "expired-credentials"
@@ -61,6 +71,16 @@ class Fault(StrEnum):
     """The operation takes effect. HTTP 200 with a response about another backup."""
     WRONG_CONTENT_TYPE = "wrong-content-type"
     """The correct response, labeled ``text/html``."""
+    INTERIM_RESPONSE = "interim-response"
+    """HTTP 103, and then the correct response, when the client sends or closes, at the latest after 0.1 s."""
+    DUPLICATE_RESPONSE = "duplicate-response"
+    """The correct response, twice."""
+    CLOSE_AFTER_RESPONSE = "close-after-response"
+    """The correct response, and the kept-alive connection closes without an announcement."""
+    CLOSE_ON_NEXT_REQUEST = "close-on-next-request"
+    """The correct response, and the kept-alive connection closes when its next request arrives.
+
+    That request is not read, has no effect, and is not counted."""
     STALE = "stale"
     """DescribeBackups returns each backup as it was before its last change."""
     DELETED_MEANWHILE = "deleted-meanwhile"
@@ -69,9 +89,13 @@ class Fault(StrEnum):
     """Just before the operation, the backup is permanently deleted. It is then DELETED."""
 
 
-# Load balancers and captive portals send HTML, and never AWS's JSON.
+# Load balancers, firewalls, and captive portals send HTML, and never AWS's JSON.
 _HTML = "text/html"
 _GATEWAY_PAGE = b"<html><head><title>Bad gateway</title></head><body>The server is not well.</body></html>"
+_FIREWALL_PAGE = b"<html><head><title>Forbidden</title></head><body>This request was blocked.</body></html>"
+_MOVED_PAGE = b"<html><head><title>Found</title></head><body>It has moved.</body></html>"
+# The service carries out operations at any path.
+_REDIRECT = Response(307, b"", _HTML, location="/redirected")
 _INTERNAL = Response.error("CloudHsmInternalFailureException", "An internal failure occurred.", 500)
 
 BEFORE_WORK: Final[Mapping[Fault, Response | None]] = {
@@ -79,6 +103,8 @@ BEFORE_WORK: Final[Mapping[Fault, Response | None]] = {
     Fault.THROTTLED: Response.error("ThrottlingException", "Rate exceeded"),
     Fault.INTERNAL_FAILURE_BEFORE_WORK: _INTERNAL,
     Fault.UNAVAILABLE_HTML: Response(503, _GATEWAY_PAGE, _HTML),
+    Fault.FORBIDDEN_HTML: Response(403, _FIREWALL_PAGE, _HTML),
+    Fault.REDIRECT_BEFORE_WORK: _REDIRECT,
     Fault.ACCESS_DENIED: Response.error("CloudHsmAccessDeniedException", "You are not allowed to do this."),
     Fault.EXPIRED_CREDENTIALS: Response.error(
         "ExpiredTokenException", "The security token included in the request is expired"
@@ -115,6 +141,9 @@ AFTER_WORK: Final[Mapping[Fault, Callable[[Response], Response | None]]] = {
     Fault.DROP_IN_BODY: _cut_off,
     Fault.INTERNAL_FAILURE_AFTER_WORK: lambda _: _INTERNAL,
     Fault.BAD_GATEWAY_HTML: lambda _: Response(502, _GATEWAY_PAGE, _HTML),
+    Fault.REQUEST_TIMEOUT_EMPTY: lambda _: Response(408, b"", _HTML),
+    Fault.REDIRECT_AFTER_WORK: lambda _: _REDIRECT,
+    Fault.REDIRECT_WITHOUT_LOCATION: lambda _: Response(302, _MOVED_PAGE, _HTML),
     Fault.TRUNCATED_JSON: _half,
     Fault.EMPTY_BODY: lambda response: replace(response, body=b""),
     Fault.EMPTY_OBJECT: lambda _: Response.of({}),
@@ -123,5 +152,9 @@ AFTER_WORK: Final[Mapping[Fault, Callable[[Response], Response | None]]] = {
     Fault.UNKNOWN_STATE: _edited(BackupState="RESTORE_IN_PROGRESS"),
     Fault.OTHER_BACKUP: _edited(BackupId="backup-7777777zzzz"),
     Fault.WRONG_CONTENT_TYPE: lambda response: replace(response, content_type=_HTML),
+    Fault.INTERIM_RESPONSE: lambda response: replace(response, hints_first=True),
+    Fault.DUPLICATE_RESPONSE: lambda response: replace(response, copies=2),
+    Fault.CLOSE_AFTER_RESPONSE: lambda response: replace(response, drop="at once"),
+    Fault.CLOSE_ON_NEXT_REQUEST: lambda response: replace(response, drop="with the next request"),
 }
 """Faults that change the response after the operation took effect."""

@@ -10,8 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socket import SHUT_RDWR, socket
-from typing import Any, Final, Self, cast
+from socket import MSG_PEEK, SHUT_RDWR, socket
+from typing import Any, Final, Literal, Self, cast
 from urllib.parse import urlsplit
 
 _logger = logging.getLogger("cloudhsm_restore.testing")
@@ -21,6 +21,9 @@ _JSON: Final = "application/x-amz-json-1.1"
 _MAX_BODY_BYTES: Final = 999_999
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 _HTTP_PORT: Final = 80
+_EARLY_HINTS: Final = b"HTTP/1.1 103 Early Hints\r\n\r\n"
+_MAX_WAIT_AFTER_HINTS: Final = 0.1
+"""Seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,15 @@ class Response:
     missing_bytes: int = 0
     """How many bytes of the body are not sent: the connection closes first."""
     close_after: bool = False
-    """Whether the connection closes after this response."""
+    """Whether the connection closes after this response, which announces it."""
+    location: str | None = None
+    """The Location header."""
+    hints_first: bool = False
+    """Whether an interim response comes first, and this one as soon as the client sends or closes."""
+    copies: int = 1
+    """How many times the response is sent."""
+    drop: Literal["at once", "with the next request"] | None = None
+    """When the connection closes after this response without announcing it."""
 
     @classmethod
     def of(cls, value: object, status: int = 200) -> Self:
@@ -220,10 +231,24 @@ class _Handler(BaseHTTPRequestHandler):
             f"Content-Type: {response.content_type}",
             f"Content-Length: {len(response.body) + response.missing_bytes}",
             f"x-amzn-RequestId: {uuid.uuid4()}",
+            *([f"Location: {response.location}"] if response.location else []),
             *(["Connection: close"] if self.close_connection else []),
         ]
+        if response.hints_first:
+            self.wfile.write(_EARLY_HINTS)
+            self._await_client(_MAX_WAIT_AFTER_HINTS)
         # In one write, because two small ones would wait for each other's acknowledgment.
-        self.wfile.write("\r\n".join([*head, "", ""]).encode() + response.body)
+        self.wfile.write(("\r\n".join([*head, "", ""]).encode() + response.body) * response.copies)
+        if response.drop == "with the next request":
+            self._await_client()
+        self.close_connection = self.close_connection or response.drop is not None
+
+    def _await_client(self, seconds: float | None = None) -> None:
+        """Wait until the client sends something or closes the connection."""
+        self.connection.settimeout(seconds)
+        with suppress(TimeoutError):
+            self.connection.recv(1, MSG_PEEK)
+        self.connection.settimeout(None)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
         """Send an error of the standard library in AWS's format."""
