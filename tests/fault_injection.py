@@ -200,6 +200,8 @@ def prepare(
     sends with it.
     """
     service.clear_faults()
+    for old in service.backups:  # Each request takes time for each backup.
+        service.remove_backup(old)
     boto3.close()
     for fault in sequence.earlier:
         if fault is not None:
