@@ -11,7 +11,7 @@ from cloudhsm_restore._classify import NOT_SENT, ErrorFacts
 from cloudhsm_restore.exceptions import ConnectionLostError
 from cloudhsm_restore.testing import Fault, LocalCloudHsm
 
-from .fault_injection import AsyncClients, Clients, FaultSequence, boto3_misreport, run_many
+from .fault_injection import AsyncClients, Clients, FaultSequence, boto3_report, run_many
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
@@ -93,7 +93,7 @@ def test_boto3_misreport(service: LocalCloudHsm) -> None:
     lost = FaultSequence("restore_backup", pending, 2, (Fault.DROP_AFTER_WORK,))
     portal = FaultSequence("restore_backup", pending, 2, (Fault.CAPTIVE_PORTAL,))
     fine = FaultSequence("restore_backup", pending, 2, ())
-    assert boto3_misreport(lost, clients) == "reports failure, restored"
-    assert boto3_misreport(portal, clients) == "reports success, not restored"
-    assert boto3_misreport(fine, clients) is None
+    assert boto3_report(lost, clients)[1] == "report failure after a restore"
+    assert boto3_report(portal, clients)[1] == "report success without a restore"
+    assert boto3_report(fine, clients) == ("returns the backup", None)
     clients.close()
