@@ -188,7 +188,10 @@ def _class_by_stage(error: boto.HTTPClientError | boto.ConnectionError) -> type[
     inner = [*exception_chain(error)][1:]
     if any(isinstance(link, connecting) for link in inner):
         return ConnectError
-    if any(isinstance(link, local) or _is_certificate_error(link) for link in inner):
+    # Outside of the other two functions `urlopen` has a response: it parses the Location of a redirect (2.8).
+    names = {name for link in inner for module, name in _frames(link) if module == "urllib3.connectionpool"}
+    has_response = names & {"urlopen", "_make_request", "_prepare_proxy"} == {"urlopen"}
+    if not has_response and any(isinstance(link, local) or _is_certificate_error(link) for link in inner):
         return ConfigurationError
     for place in (place for link in inner for place in _frames(link)):
         if place in _BEFORE_SENT_FUNCTIONS:
