@@ -1,19 +1,24 @@
 """Fuzzing in seconds: the corpus of `make fuzz`, and mutations of it, the same in every run."""
 
 import random
+import re
+import sys
 from pathlib import Path
+from types import FrameType
 from typing import Final
 
 import pytest
 
-from cloudhsm_restore import Backup, RestoreClient
+from cloudhsm_restore import Backup, RestoreClient, RestoreError
+from cloudhsm_restore._redaction import KEPT, Masker
 
-from .fuzz import mutation
+from .fuzz.mutation import REPEATED
+from .fuzz.responses import BACKUP_ID, scripted
+from .fuzz.sizes import FORMS
 from .fuzz.targets import TARGETS
 
 CORPUS: Final = Path(__file__).parent / "corpus"
-MUTATORS: Final = {"response": mutation.script, "wire": mutation.wire_script}
-MUTATED: Final = {"response": 1500, "wire": 300, "request": 300, "model": 1500, "arguments": 20}
+MUTATED: Final = {"response": 1000, "error": 200, "wire": 300, "request": 300, "model": 1500, "arguments": 20}
 INPUTS: Final = [path for target in TARGETS for path in sorted((CORPUS / target).iterdir())]
 
 # After a malformed head or redirect, http.client and urllib3 leave their socket to the garbage collector.
@@ -23,7 +28,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.Pyte
 @pytest.mark.parametrize("path", INPUTS, ids=lambda path: f"{path.parent.name}-{path.name}")
 def test_the_corpus_violates_no_promise(path: Path) -> None:
     """No input of the corpus violates a promise."""
-    TARGETS[path.parent.name](path.read_bytes())
+    TARGETS[path.parent.name].run(path.read_bytes())
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -34,12 +39,11 @@ def test_mutations_violate_no_promise(target: str) -> None:
     def plain(part: bytes, max_size: int) -> bytes:
         return _noise(part, chance)[:max_size]
 
-    mutate = MUTATORS.get(target) or getattr(mutation, target)
     seeds = [path.read_bytes() for path in INPUTS if path.parent.name == target]
     for number in range(MUTATED[target]):
-        data = mutate(chance.choice(seeds), chance, plain)
+        data = TARGETS[target].mutate(chance.choice(seeds), chance, plain)
         try:
-            TARGETS[target](data)
+            TARGETS[target].run(data)
         except BaseException:
             print(f"mutation {number} of {target}: {data!r}")
             raise
@@ -56,8 +60,53 @@ def _noise(part: bytes, chance: random.Random) -> bytes:
     return bytes(noisy)
 
 
+def test_quadratic_work_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bound on the work for each byte is exceeded if the masking of an error response is quadratic."""
+
+    def mask(_: Masker, text: str) -> str:
+        return re.sub("/*@", "", text[:16_000])[:KEPT]
+
+    monkeypatch.setattr(Masker, "text", mask)
+    with pytest.raises(AssertionError, match="s of CPU time for 65,"):
+        TARGETS["response"].run(b'r1\n400\n\n{"__type": "X", "Message": "@15*//@"}')
+
+
+@pytest.mark.parametrize("piece", [*REPEATED, *FORMS.values()])
+@pytest.mark.parametrize(
+    "form", ["502\n\n<html>{}", '400\n\n{{"__type": "X", "Message": "{}"}}', "400\nx-a: {}\n\n"]
+)
+def test_an_error_page_16_times_as_long_is_no_more_work(form: str, piece: str) -> None:
+    """For an error page of 1 MiB the library calls as many functions as for one of 64 KiB."""
+
+    def calls(size: int) -> int:
+        page = form.format(piece * (size // len(piece))).encode("utf-8", "replace")
+        rig = scripted()
+        rig.service.start([page])
+        counted = 0
+
+        def count(frame: FrameType, event: str, argument: object) -> None:
+            nonlocal counted
+            counted += 1
+
+        sys.setprofile(count)
+        try:
+            rig.clients[1].restore_backup(BACKUP_ID)
+        except RestoreError:
+            return counted
+        finally:
+            sys.setprofile(None)
+        raise AssertionError("no error")
+
+    calls(1000)
+    assert calls(16 * 65_000) <= 1.1 * calls(65_000)
+
+
 def _another_backup(*_: object) -> Backup:
     return Backup(backup_id="backup-7777777zzzz")
+
+
+def _as_it_is(_: Masker, error: BaseException, handled: BaseException | None) -> BaseException:
+    return error
 
 
 def _none(_: bytes) -> list[object]:
@@ -68,6 +117,7 @@ def _none(_: bytes) -> list[object]:
     ("target", "message"),
     [
         ("response", "another backup"),
+        ("error", "is shown"),
         ("request", "valid"),
         ("model", "tags"),
         ("arguments", "another backup"),
@@ -77,10 +127,18 @@ def test_targets_can_fail(target: str, message: str, monkeypatch: pytest.MonkeyP
     """Each target raises if its promise is violated."""
     if target in {"response", "arguments"}:
         monkeypatch.setattr(RestoreClient, "restore_backup", _another_backup)
+    if target == "error":
+        monkeypatch.setattr(Masker, "exception", _as_it_is)
     if target == "request":
         monkeypatch.setattr("tests.fuzz.requests.valid_requests", _none)
     if target == "model":
         monkeypatch.setattr(Backup, "tags", {"Env": "another"})
-    data = {"response": "restored", "request": "restore", "model": "whole", "arguments": "plain"}[target]
+    data = {
+        "response": "restored",
+        "error": "nested",
+        "request": "restore",
+        "model": "whole",
+        "arguments": "plain",
+    }[target]
     with pytest.raises(AssertionError, match=message):
-        TARGETS[target]((CORPUS / target / data).read_bytes())
+        TARGETS[target].run((CORPUS / target / data).read_bytes())

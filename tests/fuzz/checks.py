@@ -7,8 +7,9 @@ import json
 import logging
 import math
 import pickle
+import traceback
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final
@@ -19,7 +20,7 @@ from botocore.validate import ParamValidator
 
 from cloudhsm_restore import ApiError, Backup, RestoreError, exceptions
 
-PUBLIC_ERRORS: Final = frozenset(getattr(exceptions, name) for name in exceptions.__all__) - {RestoreError}
+PUBLIC_ERRORS: Final = frozenset(getattr(exceptions, name) for name in exceptions.__all__)
 
 
 def holds(condition: object, message: str) -> None:
@@ -92,8 +93,11 @@ def check_error(error: RestoreError, secrets: Iterable[str] = ()) -> None:
     without = copy.copy(error)
     without.backup = None
     shown = [str(error), repr(error), repr(vars(without)), pickle.dumps(without, 0).decode("latin-1")]
+    shown += traceback.format_exception(error)
     for cause in _causes(error):
-        shown += [str(cause), repr(cause), repr(vars(cause) | {"backup": None})]
+        # Exceptions that nest deeper than Python's limit of recursion show nothing.
+        with suppress(RecursionError):
+            shown += [str(cause), repr(cause), repr(vars(cause) | {"backup": None})]
     for secret in secrets:
         for text in shown:
             at = text.find(secret)
@@ -101,13 +105,21 @@ def check_error(error: RestoreError, secrets: Iterable[str] = ()) -> None:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    remaining, seen = [error.__cause__, error.__context__], {id(error)}
+    """Yield the exceptions that this one came from, or that one of those carries."""
+    remaining: list[Any] = [error.__cause__, error.__context__]
+    seen: set[int] = {id(error)}
     while remaining:
-        cause = remaining.pop()
-        if cause is not None and id(cause) not in seen:
-            seen.add(id(cause))
-            yield cause
-            remaining += [cause.__cause__, cause.__context__]
+        item = remaining.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        if isinstance(item, BaseException):
+            yield item
+            remaining += [item.__cause__, item.__context__, item.args, vars(item)]
+        elif isinstance(item, list | tuple):
+            remaining += item
+        elif isinstance(item, dict):
+            remaining += item.values()
 
 
 def check_backup(backup: Backup) -> None:

@@ -7,7 +7,8 @@ import random
 from collections.abc import Callable
 from typing import Any, Final
 
-from .responses import BACKUP_ID, LETTERS, REQUEST, Script
+from .responses import BACKUP_ID, BETWEEN, LETTERS, REQUEST, Script
+from .sizes import FORMS, expanded
 
 Plain = Callable[[bytes, int], bytes]
 """libFuzzer's mutation: the bytes, and the maximum size."""
@@ -27,6 +28,16 @@ KEYS: Final = (
     "HsmType", "Mode", "Key", "Value", "__type", "Message", "message", "code", "Error", "Code", "Type", "Fault",
     "ResponseMetadata", "RetryAttempts", "HTTPStatusCode", "RequestId", "Filters", "backupIds", "clusterIds",
     "states", "neverExpires", "sourceBackupIds", "MaxResults", "SortAscending", "Shared", "backup_id", "",
+)  # fmt: skip
+REPEATED: Final = (
+    "//", "%", "%25", "%25252b", "&amp;", "&#", "\\\\", "\\u005c", "\\\\u005c", "Signature=", "password=", "Authorization: ",
+    "Invalid endpoint: ", "secret_access_key:", "<p>", "x", " ", "\n", "\\n", "é", "TOKENTOKENTOKENTOKEN/+", "\x00", "=",
+    "{}", "[", "{},", '{"__type":', '"Message":"a",', "\ud800", "a@", "1", "-", "x-amz-security-token: ",
+)  # fmt: skip
+"""Texts that a server may repeat up to a megabyte. Some are hostile to the patterns that mask."""
+NESTED: Final = (
+    ('{"__type":', "}"), ('{"Error":', "}"), ("[", "]"), ('{"Message":', "}"), ('{"Errors":[', "]}"),
+    ("<a>", "</a>"), ('{"Backup":', "}"), ('{"Backups":[', "]}"),
 )  # fmt: skip
 HEADERS: Final = (
     "x-amzn-requestid: 11111111-2222-4333-8444-555555555555", "x-amzn-errortype: ThrottlingException",
@@ -71,9 +82,36 @@ def _mutated_json(value: Any, chance: random.Random) -> Any:
     return chance.choice(VALUES)
 
 
+def _piece(chance: random.Random) -> str:
+    """Return what stands for a long text, or for a secret in one of its forms."""
+    if chance.random() < 0.3:
+        return f"@{chance.choice([*FORMS])}@"
+    return f"@{chance.choice((3, 7, 12, 15, 18, 20))}*{chance.choice(REPEATED)}@"
+
+
+def _with_piece(content: bytes, chance: random.Random) -> bytes:
+    """Return a body with a long or nested part, or a secret."""
+    at = chance.randint(0, len(content))
+    piece = _piece(chance).encode("utf-8", "surrogatepass")
+    draw = chance.random()
+    if draw < 0.1:
+        return piece
+    if draw < 0.3:
+        depth = chance.choice((3, 8, 9, 12, 17))
+        start, end = chance.choice(NESTED)
+        return f"@{depth}*{start}@".encode() + content + f"@{depth}*{end}@".encode()
+    # In a string of JSON if there is one, because a body that is not JSON has only few paths.
+    quotes = [place for place, letter in enumerate(content) if letter == ord('"')]
+    at = chance.choice(quotes) + 1 if quotes and draw < 0.9 else at
+    return content[:at] + piece + content[at:]
+
+
 def mutated_content(content: bytes, chance: random.Random, plain: Plain) -> bytes:
     """Return a body, mutated as JSON if it is JSON."""
-    if chance.random() < 0.2:
+    draw = chance.random()
+    if draw < 0.25:
+        return _with_piece(content, chance)
+    if draw < 0.4:
         return plain(content, 4096)
     try:
         value = json.loads(content)
@@ -111,7 +149,7 @@ def _mutated_message(message: bytes, chance: random.Random, plain: Plain, first:
     if end == b"\r\n" and chance.random() < 0.9:
         before, name, after = head.lower().partition(b"content-length: ")
         rest = after.partition(end)
-        head = before + name + str(len(mutated)).encode() + rest[1] + rest[2] if name else head
+        head = before + name + str(len(expanded(mutated))).encode() + rest[1] + rest[2] if name else head
     return head + (separator or end + end) + mutated
 
 
@@ -158,6 +196,33 @@ def request(data: bytes, chance: random.Random, plain: Plain) -> bytes:
             sent = sent.replace(b"." + operation, b"." + name.encode(), 1)
         return mode + sent
     return mode + _mutated_message(sent, chance, plain, b"", b"\r\n")
+
+
+def error(data: bytes, chance: random.Random, plain: Plain) -> bytes:
+    """Return lines of exceptions with one more, one less, or one changed."""
+    start, lines = data[:3], data[3:].split(b"\n")
+    at, draw = chance.randrange(len(lines)), chance.random()
+    if draw < 0.1:
+        return b"%c%d\n" % (chance.choice(LETTERS), chance.choice((1, 2, 3))) + data[3:]
+    if draw < 0.3:
+        lines.insert(at, chance.choice(lines))
+    elif draw < 0.35 and len(lines) > 1:
+        del lines[at]
+    elif draw < 0.5:
+        lines[at] = bytes([chance.choice(b"hcepstblrwyokujgzv")]) + lines[at][1:]
+    elif draw < 0.7:
+        lines[at] = lines[at][:1] + b" %c%d" % (chance.choice(b"cxan"), chance.randint(0, 9)) + lines[at][1:]
+    elif draw < 0.9:
+        lines[at] += b" " + _piece(chance).encode("utf-8", "replace")
+    elif draw < 0.95:
+        lines[at] = b"@%d*%c %c1 a\n@" % (
+            chance.choice((2, 5, 8, 9)),
+            chance.choice(b"hvgyl"),
+            chance.choice(b"cxan"),
+        )
+    else:
+        lines[at] = plain(lines[at], 200)
+    return start + b"\n".join(lines).replace(BETWEEN, b"\n")
 
 
 def model(data: bytes, chance: random.Random, plain: Plain) -> bytes:

@@ -14,7 +14,8 @@ request in turn; the last one is repeated::
     {"Backup": {"BackupId": "backup-a2b3c4d5e6f"}}
 
 `response` returns them to boto3 from its event ``before-send``. For `wire`, http.client, urllib3, and botocore
-read them from a socket: a response is then all bytes of one connection.
+read them from a socket: a response is then all bytes of one connection. Repetitions and secrets are written as
+in `sizes`.
 """
 
 # pyright: basic
@@ -23,13 +24,14 @@ import json
 import random
 import re
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import boto3
 import botocore.endpoint
@@ -51,14 +53,14 @@ from cloudhsm_restore import (
 from ..clients import VirtualTimeClient
 from ..raw_server import in_process
 from .checks import check_backup, check_error, check_line, fits, holds, logged
+from .sizes import KEY, LARGE, SECRETS, TOKEN, check_work, expanded
 
 BACKUP_ID: Final = "backup-a2b3c4d5e6f"
-KEY, TOKEN = "SECRETKEYSECRETKEYSECRETKEY", "TOKENTOKENTOKENTOKEN/+="
 BETWEEN: Final = b"\n%%\n"
 REQUEST: Final = b"@REQUEST@"
 """Placeholder for the headers of the request, which AWS repeats in the response to an invalid signature."""
 
-_MAX_SIZE = 60_000
+_MAX_SCRIPT = 60_000
 _MAX_ATTEMPTS = 1_000
 
 Calls = Callable[[VirtualTimeClient], Backup | list[Backup]]
@@ -89,7 +91,7 @@ class Script:
         return cls(
             call if call >= 0 else letter % len(LETTERS),
             1 + (digit - ord("1")) % 3,
-            data[2:_MAX_SIZE].removeprefix(b"\n").split(BETWEEN),
+            data[2:_MAX_SCRIPT].removeprefix(b"\n").split(BETWEEN),
         )
 
     def write(self) -> bytes:
@@ -115,9 +117,11 @@ class Service:
     responses: list[bytes] = field(default_factory=list[bytes])
     attempts: list[Attempt] = field(default_factory=list[Attempt])
     secrets: set[str] = field(default_factory=set[str])
+    received: int = 0
+    """Bytes that the client received."""
 
     def start(self, responses: list[bytes]) -> None:
-        self.responses, self.attempts, self.secrets = responses, [], {KEY, TOKEN}
+        self.responses, self.attempts, self.secrets, self.received = responses, [], {*SECRETS}, 0
 
     def next(self, request: Any) -> bytes:
         """Return the next response, with the headers of the request in place of REQUEST."""
@@ -126,7 +130,9 @@ class Service:
         self.secrets.add(authorization.rpartition("=")[2])
         head = f"authorization:{authorization}\\nx-amz-security-token:{TOKEN}\\n"
         content = self.responses[min(len(self.attempts), len(self.responses) - 1)]
-        return content.replace(REQUEST, head.encode())[:_MAX_SIZE]
+        content = expanded(content.replace(REQUEST, head.encode()))
+        self.received += len(content)
+        return content
 
     def send(self, request: Any, event_name: str, **_: Any) -> AWSResponse:
         """Handle boto3's event: return a response, or raise."""
@@ -173,18 +179,41 @@ class Rig:
     service: Service
     clients: dict[int, VirtualTimeClient]
 
+    def check_work(self, script: Script) -> None:
+        """Check that one call, with boto3's retries, costs little more than boto3's own."""
+        client = self.clients[script.attempts]
+        boto3_client: Any = client._client
+        calls: tuple[Callable[[], object], Callable[[], object]] = (
+            (
+                lambda: client.restore_backup(BACKUP_ID),
+                lambda: boto3_client.restore_backup(BackupId=BACKUP_ID),
+            )
+            if CALLS[script.call][0] == "restore_backup"
+            else (lambda: client.get_backup(BACKUP_ID), boto3_client.describe_backups)
+        )
 
-def _clients(prepare: Callable[[Any], None]) -> dict[int, VirtualTimeClient]:
+        def started(call: Callable[[], object]) -> Callable[[], object]:
+            def start() -> object:
+                self.service.start(script.responses)
+                return call()
+
+            return start
+
+        with _without_sleep():
+            check_work(lambda: self.service.received, *map(started, calls))
+
+
+def clients(prepare: Callable[[Any], None]) -> dict[int, VirtualTimeClient]:
     session = boto3.Session("AKIAEXAMPLE", KEY, TOKEN, region_name="us-east-1")
-    clients: dict[int, VirtualTimeClient] = {}
+    made: dict[int, VirtualTimeClient] = {}
     for attempts in (1, 2, 3):
         # The standard mode has a quota of retries, and an input must not depend on the inputs before it.
         retries: Any = {"total_max_attempts": attempts, "mode": "legacy"}
         config = Config(proxies={}, read_timeout=5, retries=retries)
         client = session.client("cloudhsmv2", endpoint_url="http://127.0.0.1:1", config=config)
         prepare(client)
-        clients[attempts] = VirtualTimeClient(client)
-    return clients
+        made[attempts] = VirtualTimeClient(client)
+    return made
 
 
 @contextmanager
@@ -199,16 +228,25 @@ def _without_sleep() -> Iterator[None]:
 
 
 @cache
-def _in_process() -> Rig:
+def scripted() -> Rig:
+    """Return clients whose responses come from a script, without a socket."""
     service = Service()
     return Rig(
         service,
-        _clients(lambda client: client.meta.events.register("before-send.cloudhsm-v2", service.send)),
+        clients(lambda client: client.meta.events.register("before-send.cloudhsm-v2", service.send)),
     )
 
 
-def _call(rig: Rig, script: Script) -> tuple[Backup | list[Backup] | None, RestoreError | None]:
-    """Make the call, and return its result or its error. Another exception is a finding."""
+class Ran(NamedTuple):
+    """What a call has done."""
+
+    result: Backup | list[Backup] | None
+    error: RestoreError | None
+    attempts: list[Attempt]
+
+
+def run(rig: Rig, script: Script) -> Ran:
+    """Make the call, and return what it did. Another exception than a `RestoreError` is a finding."""
     rig.service.start(script.responses)
     random.seed(0)
     client = rig.clients[script.attempts]
@@ -231,14 +269,17 @@ def _call(rig: Rig, script: Script) -> tuple[Backup | list[Backup] | None, Resto
         holds(fits(backup.model_dump(by_alias=True, exclude_unset=True), "Backup"), "not boto3's shape")
     if isinstance(result, Backup):
         holds(result.backup_id == BACKUP_ID, f"another backup, {result.backup_id}")
-    return result, error
+    ran = Ran(result, error, rig.service.attempts)
+    if rig.service.received >= LARGE:
+        rig.check_work(script)
+    return ran
 
 
 def response(data: bytes) -> None:
     """Run a script through boto3's event, and raise AssertionError if a promise is violated."""
-    rig, script = _in_process(), Script.read(data)
-    result, error = _call(rig, script)
-    name, attempts = CALLS[script.call][0], rig.service.attempts
+    rig, script = scripted(), Script.read(data)
+    result, error, attempts = run(rig, script)
+    name = CALLS[script.call][0]
     holds(attempts, "nothing was sent")
     if isinstance(result, Backup):
         holds(
@@ -248,6 +289,7 @@ def response(data: bytes) -> None:
             holds(result.backup_state is BackupState.READY, "returned a backup that is not READY")
     if error is None:
         return
+    holds(type(error) is not RestoreError, "an error of no class")
     if name in {"get_backup", "describe_backups"}:
         holds(not error.outcome_unknown, "the outcome of a read is unknown")
         return
@@ -276,16 +318,22 @@ def response(data: bytes) -> None:
 class _WireService(Service):
     """Responds on sockets: each connection gets the next response, and its end."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._open: list[tuple[socket.socket, threading.Thread]] = []
+        self._next = b""
+
     def connect(self) -> socket.socket:
         client, server = socket.socketpair()
-        server.sendall(self._next)
-        server.shutdown(socket.SHUT_WR)
-        self._open.append(server)
+        # In a thread, because a large response does not fit into the buffer of a socket.
+        thread = threading.Thread(target=_send, args=(server, self._next))
+        thread.start()
+        self._open.append((server, thread))
         return client
 
     def start(self, responses: list[bytes]) -> None:
         super().start(responses)
-        self._open: list[socket.socket] = []
+        self.close()
         self._next = b""
 
     def expect(self, request: Any, event_name: str, **_: Any) -> None:
@@ -296,8 +344,18 @@ class _WireService(Service):
         self.attempts.append(Attempt(operation, 400 if rejection else 0, was_sent=True))
 
     def close(self) -> None:
-        for connection in self._open:
+        for connection, thread in self._open:
+            with suppress(OSError):  # The client may have closed its end first.
+                connection.shutdown(socket.SHUT_RDWR)
+            thread.join()
             connection.close()
+        self._open.clear()
+
+
+def _send(connection: socket.socket, content: bytes) -> None:
+    with suppress(OSError):  # The client may read only a part of it.
+        connection.sendall(content)
+        connection.shutdown(socket.SHUT_WR)
 
 
 def _status(content: bytes) -> int:
@@ -324,7 +382,7 @@ def _on_the_wire() -> tuple[Rig, _WireService]:
         client._endpoint.http_session._manager.pool_classes_by_scheme = {"http": Pool}
         client.meta.events.register("before-send.cloudhsm-v2", service.expect)
 
-    return Rig(service, _clients(prepare)), service
+    return Rig(service, clients(prepare)), service
 
 
 def wire(data: bytes) -> None:
@@ -332,7 +390,7 @@ def wire(data: bytes) -> None:
     rig, service = _on_the_wire()
     script = Script.read(data)
     try:
-        _, error = _call(rig, script)
+        _, error, attempts = run(rig, script)
     finally:
         service.close()
     holds(
@@ -340,7 +398,7 @@ def wire(data: bytes) -> None:
         f"{type(error).__name__} for a request that was sent",
     )
     if error is not None and CALLS[script.call][0] == "restore_backup":
-        rejected = all(attempt.status == 400 for attempt in service.attempts)
+        rejected = all(attempt.status == 400 for attempt in attempts)
         holds(error.outcome_unknown or rejected, "an ambiguous attempt is not reported")
 
 

@@ -14,7 +14,7 @@ from cloudhsm_restore import Backup, ParameterError, RestoreClient, RestoreError
 
 from ..raw_server import in_process
 from .checks import check_backup, check_error, holds
-from .responses import KEY, TOKEN
+from .sizes import KEY, TOKEN
 
 
 def model(data: bytes) -> None:
