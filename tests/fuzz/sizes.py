@@ -34,10 +34,8 @@ MAX_SIZE: Final = 1 << 20
 """Bytes of a response, once its repetitions are written out."""
 LARGE: Final = 1 << 16
 """From this size on, the work is measured. Below it, the cost of any call outweighs that of its bytes."""
-NANOSECONDS: Final = 200
-"""How much longer than boto3 a call may take for each byte, in CPU time. A typical value is 5."""
-FACTOR: Final = 3
-"""How many times as long as boto3 itself a call may take besides, for the backups that it returns."""
+FACTOR, CONSTANT, FOR_EACH_BYTE = 3, 0.1, 100e-9
+"""A call may take three times the CPU time of boto3's, and these seconds more. Typical are twice, and 3 ms."""
 _REPEATS: Final = 5
 
 _REPETITION: Final = re.compile(rb"@(\d{1,2})\*([^@]{1,64})@")
@@ -73,7 +71,7 @@ def check_work(size: Callable[[], int], call: Callable[[], object], boto3_call: 
         took = _cpu_seconds(call)
         if size() < LARGE:
             return
-        bound = FACTOR * _cpu_seconds(boto3_call) + size() * NANOSECONDS / 1e9
+        bound = FACTOR * _cpu_seconds(boto3_call) + CONSTANT + FOR_EACH_BYTE * size()
         if took <= bound:
             measured[0] += 1
             return
