@@ -162,9 +162,9 @@ def test_a_known_secret_is_masked_in_every_form(form: Callable[[str], str], secr
     """A secret of the call is masked by its value, however a server or a library has written it."""
     shown = form(secret)
     masked = Masker([secret]).text(f"before {shown} after")
+    # In a text with a secret in several lines, the place of the secret is not known.
+    assert masked == "***" or (masked.startswith("before ") and masked.endswith(" after"))
     assert "***" in masked
-    assert masked.startswith("before ")
-    assert masked.endswith(" after")
     # Three characters in a row may remain at the edges of base64, where they also depend on their neighbors.
     assert not any(shown[place : place + 8] in masked for place in range(8, len(shown) - 16))
 
@@ -179,10 +179,10 @@ ESCAPED: dict[str, Callable[[str], str]] = {
 
 @pytest.mark.parametrize("form", ESCAPED.values(), ids=ESCAPED)
 def test_a_secret_that_is_escaped_more_than_once_is_masked(form: Callable[[str], str]) -> None:
-    """Where it is in the text is not known then, so that the whole text is masked."""
+    """The whole word with the secret in it is masked."""
     text = f"before {form(TOKEN)} after"
-    assert Masker([TOKEN]).text(text) == "***"
-    assert Masker([TOKEN]).data({"a": [text]}) == {"a": ["***"]}
+    assert Masker([TOKEN]).text(text) == "before *** after"
+    assert Masker([TOKEN]).data({"a": [text]}) == {"a": ["before *** after"]}
     assert Masker([TOKEN]).text(form("something else")) == form("something else")
 
 
