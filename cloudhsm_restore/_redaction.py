@@ -65,7 +65,7 @@ _PATTERNS: Final = (
 )
 
 # Without one of these, no pattern matches. To search them is faster.
-_TRIGGERS: Final = ("//", "endpoint", "token", "key", "password", "authorization", "signature", "cookie")
+_TRIGGERS: Final = ("@", "secret", "token", "password", "authorization", "cookie", "signature")
 
 # botocore keeps a client's credentials in private attributes, checked with 1.35.16 to 1.44.8. Reading the
 # public ones could refresh the credentials, which sends a request. A missing name only means that this secret
@@ -80,7 +80,7 @@ _URLS: Final = (
     "http_proxy", "https_proxy", "all_proxy",
 )  # fmt: skip
 
-_to_json: Final = JSONEncoder(ensure_ascii=False).encode
+_to_json: Final = JSONEncoder(ensure_ascii=False, check_circular=False).encode
 
 
 def printable(text: str) -> str:
@@ -149,7 +149,7 @@ class Masker:
         """Return whether the value is plain and small, and has no secret: a fast way out, for most errors."""
         try:
             text = _to_json(value)
-        except (TypeError, ValueError, RecursionError):  # another object, a cycle, too deep
+        except (TypeError, ValueError, RecursionError):  # another object, a huge number, a cycle, too deep
             return False
         return text.count("[") + text.count("{") <= _MAX_CONTAINERS and self.text(text) == text
 
@@ -163,7 +163,8 @@ class Masker:
         is_text = isinstance(value, str | bytes)
         if not is_text and not isinstance(value, Mapping | list | tuple):
             return value if type(value).__module__ == "datetime" else f"<{type(value).__name__}>"
-        budget[0] -= min(len(value), KEPT) if is_text else _ITEM_SIZE * len(value)
+        size = len(cast("list[object]", value))
+        budget[0] -= min(size, KEPT) if is_text else _ITEM_SIZE * size
         if depth == 0 or budget[0] < 0:
             return "..."
         if isinstance(value, str):
@@ -175,9 +176,9 @@ class Masker:
                 self._data(key, None, 1, budget): _MASK
                 if isinstance(key, str) and _SECRET_KEY.search(key)
                 else self._data(item, chain, depth - 1, budget)
-                for key, item in value.items()
+                for key, item in cast("Mapping[Any, Any]", value).items()  # type: ignore[redundant-cast]
             }
-        items = [self._data(item, chain, depth - 1, budget) for item in value]
+        items = [self._data(item, chain, depth - 1, budget) for item in cast("list[Any]", value)]
         return tuple(items) if isinstance(value, tuple) else items
 
     def _known(self, text: str) -> str:
@@ -213,7 +214,8 @@ def masker_of(client: object, request: object, secrets: Iterable[str]) -> Masker
     values: Mapping[str, object] = getattr(credentials, "__dict__", {})
     known = {value for name in _CREDENTIAL_VALUES if isinstance(value := values.get(name), str)}
     headers: Mapping[str, object] = getattr(request, "headers", None) or {}
-    known.add(_header(headers, "X-Amz-Security-Token"))
+    if "token" not in values:  # Only static credentials still have the token that was sent.
+        known.add(_header(headers, "X-Amz-Security-Token"))
     # Of this header, the signature or the bearer token.
     signature = _header(headers, "Authorization").rpartition(" ")[2].removeprefix("Signature=")
     return Masker(known.union(secrets), signature)
@@ -260,7 +262,8 @@ def _all_forms(secrets: frozenset[str]) -> tuple[str, ...]:
     for secret in secrets:
         raw = secret.encode(errors="replace")
         # The escapes of URLs and of Python's bytes are of UTF-8. A secret may look as if it had escapes.
-        forms |= {secret, raw.decode("latin-1"), _ESCAPES.sub(_unescaped, secret)}
+        for spelled in (secret, raw.decode("latin-1")):
+            forms |= {spelled, _ESCAPES.sub(_unescaped, spelled)}
         # In base64, what precedes the secret shifts it by 0, 8, or 16 bits. Drop the characters that also
         # depend on its neighbors.
         for shift, first in ((0, 0), (1, 2), (2, 3)):

@@ -294,7 +294,21 @@ def test_a_secret_at_the_cut_is_masked_whole() -> None:
     for place in range(KEPT - len(TOKEN) - 2, KEPT + 2):
         shown = Masker([TOKEN]).text("." * place + TOKEN + "." * 100)
         assert TOKEN[:4] not in shown
-        assert len(shown) <= KEPT + 3
+        assert len(shown) <= KEPT
+    assert TOKEN[:4] not in Masker([TOKEN]).text(f"{TOKEN} " * KEPT)
+
+
+def test_a_secret_with_a_space_in_it_is_masked() -> None:
+    """A password can be of several words."""
+    assert Masker(["my pass phrase"]).text("before my pass phrase after") == "before *** after"
+
+
+def test_the_name_of_a_field_masks_its_value() -> None:
+    """Data with another call's credentials in it is masked by name, also if it is JSON within JSON."""
+    data = {"SecretAccessKey": "abc", "NextToken": "abc"}
+    assert PATTERNS_ONLY.data(data) == {"SecretAccessKey": "***", "NextToken": "abc"}
+    text = json.dumps(json.dumps(data))
+    assert "abc" not in PATTERNS_ONLY.text(text).partition("NextToken")[0]
 
 
 @pytest.mark.parametrize(
