@@ -52,10 +52,7 @@ def describe_requests(
     The live service honors only one state per call, although ``states`` is a list (Cloud Custodian, pull
     request 9721).
     """
-    if not isinstance(never_expires, bool | None):
-        raise _parameter_error(
-            f"never_expires must be True, False, or None, not {_short_repr(never_expires)}"
-        )
+    _check_never_expires(never_expires, "DescribeBackups")
     filters = {
         "clusterIds": _check_strings("cluster_ids", cluster_ids),
         "backupIds": _check_strings("backup_ids", backup_ids),
@@ -160,14 +157,19 @@ def endpoint_problem(endpoint_url: str) -> str | None:
 
 def check_options(never_expires: object, timeout: object) -> None:
     """Raise `ParameterError` for invalid options of a restore."""
-    if not isinstance(never_expires, bool | None):
-        raise ParameterError(f"never_expires must be True, False, or None, not {_short_repr(never_expires)}")
+    _check_never_expires(never_expires)
     if (
         isinstance(timeout, bool)
         or not isinstance(timeout, int | float)
         or not (0 <= timeout <= sys.float_info.max or timeout == math.inf)
     ):
         raise ParameterError(f"timeout must be a number of seconds, 0 or more, not {_short_repr(timeout)}")
+
+
+def _check_never_expires(value: object, operation: str | None = None) -> None:
+    if not isinstance(value, bool | None):
+        problem = f"never_expires must be True, False, or None, not {_short_repr(value)}"
+        raise ParameterError(problem, operation=operation)
 
 
 def check_batch(backup_ids: object, max_workers: object, *types: type[object]) -> None:
