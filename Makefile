@@ -17,7 +17,7 @@ $(shell rm -rf $(OTHERS))
 endif
 endif
 
-.PHONY: demo picture schema test docs docs-look docs-output check types build sbom licenses audit release versions fault-injection state-space fuzz bench benchmark-cli javascript clean
+.PHONY: demo picture schema test docs docs-look docs-output check types build sbom licenses audit release versions fault-injection state-space fuzz soak bench benchmark-cli javascript clean
 
 demo: .venv/demo
 	.venv/bin/python -m cloudhsm_restore demo
@@ -189,10 +189,14 @@ javascript: .venv/dev
 state-space: .venv/test
 	.venv/bin/python -m tests.state_space $(WRITE)
 
-# An hour of coverage-guided fuzzing with atheris; `make fuzz SECONDS=60` takes a minute.
+# An hour of coverage-guided fuzzing with atheris, in half an hour. It writes its table only for the whole hour.
 SECONDS ?= 3600
 fuzz: .venv-fuzz/done
-	.venv-fuzz/bin/python -m tests.fuzz --seconds $(SECONDS)
+	.venv-fuzz/bin/python -m tests.fuzz --seconds $(SECONDS) --jobs 2 $(if $(filter 3600,$(SECONDS)),--write)
+
+# Processes that end in the middle of their restores, and threads that share a client, in four minutes.
+soak: .venv/test
+	.venv/bin/python -m tests.processes --write
 
 .venv-fuzz/done: pyproject.toml
 	test -x .venv-fuzz/bin/python || $(PYTHON) -m venv .venv-fuzz

@@ -1,17 +1,21 @@
-"""restore_backups in a process: it can be killed and started again, and its memory is bounded."""
+"""Restores in a process: it can be ended and started again, and its memory is bounded."""
 
+import json
 import logging
 import os
-import signal
+import random
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from cloudhsm_restore import BackupState
 from cloudhsm_restore.testing import LocalCloudHsm
+
+from . import processes
 
 
 def start(service: LocalCloudHsm, home: Path) -> "subprocess.Popen[str]":
@@ -31,26 +35,24 @@ def restored_ids(lines: list[str]) -> list[str]:
     return [line.split()[0] for line in lines if line.endswith(" restored\n")]
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX")
-def test_a_killed_process_can_be_started_again(service: LocalCloudHsm, tmp_path: Path) -> None:
-    """After a kill within 2,000 restores another process restores the rest, and none is reported twice."""
-    ids = {service.add_backup(backup_state=BackupState.PENDING_DELETION).backup_id for _ in range(2_000)}
-    with start(service, tmp_path) as first:
-        assert first.stdout is not None
-        lines = [first.stdout.readline() for _ in range(700)]
-        first.send_signal(signal.SIGKILL)
-        lines += first.stdout.readlines()
-    before = restored_ids(lines)
-    assert first.returncode == -signal.SIGKILL
-    assert 700 <= len(before) < 2_000
-    with start(service, tmp_path) as second:
-        assert second.stdout is not None
-        after = restored_ids(second.stdout.readlines())
-    assert second.returncode == 0
-    assert {backup.backup_state for backup in service.backups.values()} == {BackupState.READY}
-    assert len(before) + len(after) == len({*before, *after})
-    unreported = ids - {*before, *after}
-    assert len(unreported) <= 16  # Two for each worker: one result to print, and one restore in flight.
+@pytest.mark.parametrize("name", processes.INTERRUPTS)
+def test_an_interrupted_process_can_be_started_again(name: str, tmp_path: Path) -> None:
+    """After the end of a process another one restores the rest, and each report is true."""
+    assert not list(processes.misreports(name, random.Random(name), tmp_path, backups=150))
+
+
+def test_a_false_report_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The check of the reports finds a backup that was not restored, and those that are missing."""
+    record = json.dumps({"backup_id": "backup-a2b3c4d5e6f", "outcome": "restored"}) + "\n"
+
+    def interrupt(_: dict[str, str], wait: Callable[[], object]) -> tuple[int, list[str]]:
+        return 130, [record, record]
+
+    monkeypatch.setitem(processes.INTERRUPTS, "SIGTERM", interrupt)
+    found = list(processes.misreports("SIGTERM", random.Random(1), tmp_path, backups=1))
+    assert "a backup is reported twice, or is another one" in found
+    assert "backup-a2b3c4d5e6f is reported as restored, and is not" in found
+    assert "a backup is not reported" in found
 
 
 def test_memory_is_bounded(service: LocalCloudHsm, tmp_path: Path) -> None:
