@@ -49,7 +49,7 @@ def test_a_false_report_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         return 130, [record, record]
 
     monkeypatch.setitem(processes.INTERRUPTS, "SIGTERM", interrupt)
-    found = list(processes.misreports("SIGTERM", random.Random(1), tmp_path, backups=1))
+    found = list(processes.misreports("SIGTERM", random.Random(1), tmp_path, backups=4))
     assert "a backup is reported twice, or is another one" in found
     assert "backup-a2b3c4d5e6f is reported as restored, and is not" in found
     assert "a backup is not reported" in found
