@@ -38,7 +38,7 @@ from ._classify import (
     same_operation,
 )
 from ._log import log, logger, state_name
-from ._redaction import KEPT, Masker, masker_of
+from ._redaction import Masker, masker_of
 from ._validation import validation_problems
 from .exceptions import (
     ApiError,
@@ -376,8 +376,7 @@ class Call:
             return
         body, headers = self.raw_response.get("body"), self.raw_response.get("headers")
         if isinstance(body, bytes):
-            # Four bytes are enough for each character.
-            error.body = self._mask.text(body[: 8 * KEPT].decode(errors="replace"))
+            error.body = self._mask.text(body.decode(errors="replace"))
         if error.body:
             error.args = (f"{error.args[0]}; the body starts with {error.body[:60]!r}",)
         if error.response is None and isinstance(headers, Mapping):

@@ -113,7 +113,8 @@ class Masker:
             if self._hides_secret(masked):  # in several words, for example wrapped
                 return _MASK
         # At the end there may be a part of a secret, which is shorter than the margin.
-        return masked[: KEPT if len(text) <= KEPT + self._margin else min(KEPT, len(masked) - self._margin)]
+        is_cut = len(text) > KEPT + self._margin
+        return masked[: min(KEPT, len(masked) - self._margin) if is_cut else KEPT]
 
     def data(self, value: Any) -> Any:
         """Return the JSON-like value with each secret replaced, bounded in depth and size.
