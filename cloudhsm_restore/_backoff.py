@@ -1,11 +1,40 @@
-"""The clock of a restore, and the backoff that the restores of one client share."""
+"""The clock of a restore, and the rate of requests that the restores of one `restore_backups` call share."""
 
+import math
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from random import uniform
-from typing import Final
+from typing import Final, NamedTuple
 
-from ._state_machine import Step
+from ._classify import read_error
+from .exceptions import ThrottlingError
+
+_MEASURED: Final = 8
+"""From how many accepted requests the rate that the service allows is measured."""
+_SLOW_DOWN: Final = 1.1
+"""How much longer the interval is after a throttled request than the measured one."""
+_SPEED_UP: Final = 0.001
+"""How much shorter the interval is after an accepted request, times their number since one was throttled.
+That is little where the limit was found, and soon more if the limit is no longer there."""
+_MAX_INTERVAL: Final = 2.0
+"""Seconds. If the service accepts fewer requests, the backoff of each restore does the rest."""
+
+
+class Limits(NamedTuple):
+    """What a call has to keep to if it belongs to a restore. By default, nothing."""
+
+    time_left: Callable[[], float] = lambda: math.inf
+    """Returns the seconds until the deadline, after which botocore's own retries are not sent."""
+    resolves: bool = False
+    """Whether they are sent even then: what they resolve is worth more than the time."""
+    wait_for_turn: Callable[[], object] = lambda: None
+    """Waits before one of botocore's own retries is sent."""
+    learn: Callable[[object], None] = lambda _: None
+    """Is called with each response."""
+
+
+UNLIMITED: Final = Limits()
 
 
 class Stopwatch:
@@ -25,44 +54,60 @@ class Stopwatch:
         self._reading = reading
         return self._now
 
-    def time_left(self, deadline: float) -> float:
-        """Return the seconds until the deadline; negative after it."""
-        return deadline - self.now()
-
     def advance_to(self, end: float) -> None:
         """Move forward to the end of a wait."""
         self._now = max(self.now(), end)
 
 
 class Throttle:
-    """The backoff that restores of one client share: if one is throttled, all of them wait."""
+    """The rate of requests that restores share. It learns from each response what the service allows.
 
-    def __init__(self, jitter: Callable[[float, float], float] = uniform) -> None:
-        """Start without a backoff; ``jitter`` returns a random value between two others."""
-        self._jitter: Final = jitter
-        self._blocked_until = 0.0
-
-    def delays(self, step: Step, now: Callable[[], float], time_left: Callable[[], float]) -> Iterator[float]:
-        """Yield the seconds to wait, one after another, until ``step`` can be carried out.
-
-        Args:
-            step: the step.
-            now: returns the time, on a clock that the restores share.
-            time_left: returns the seconds until the deadline of this restore, beyond which it does not wait.
-        """
-        if step.throttled:
-            self._blocked_until = max(self._blocked_until, now() + step.wait)
-        if step.wait > 0:
-            yield step.wait
-        while (left := min(self._blocked_until - now(), time_left())) > 0:
-            # Not all at the same moment.
-            yield min(left * self._jitter(1.0, 1.5), time_left())
-
-
-class Backoff:
-    """What the restores of one ``restore_backups`` call share. Each has a `Stopwatch` of its own besides."""
+    There is no limit until a request is throttled. From then on each request waits for its turn, and so does
+    each of botocore's own retries. A throttled request lowers the rate to a little less than the service has
+    accepted, and each accepted one raises it.
+    """
 
     def __init__(self) -> None:
-        """Start without a wait."""
-        self.throttle: Final = Throttle()
+        """Start without a limit."""
         self.clock: Final = Stopwatch()
+        self._lock: Final = threading.Lock()
+        self._accepted: Final = deque([self.clock.now()], _MEASURED)  # when the last ones were
+        self._interval = self._next_turn = 0.0
+        self._throttled = self._since_throttled = 0
+
+    def learn(self, response: object) -> None:
+        """Note whether the service has accepted a request or throttled it."""
+        with self._lock:
+            now = self.clock.now()
+            if read_error(response).cls is ThrottlingError:
+                # Once there are enough, not until now: what a service will allow that accepts nothing for a
+                # while is not known.
+                end = now if len(self._accepted) < _MEASURED else self._accepted[-1]
+                measured = (end - self._accepted[0]) / max(len(self._accepted) - 1, 1)
+                self._interval = min(max(self._interval, _SLOW_DOWN * measured), _MAX_INTERVAL)
+                self._next_turn = now + self._interval
+                self._throttled, self._since_throttled = self._throttled + 1, 0
+            else:
+                self._accepted.append(now)
+                self._since_throttled += 1
+                self._interval /= 1.0 + _SPEED_UP * self._since_throttled
+
+    def delays(self, backoff: float, time_left: Callable[[], float]) -> Iterator[float]:
+        """Yield the seconds to wait, one after another, until it is the turn of a request.
+
+        Args:
+            backoff: seconds to wait first.
+            time_left: returns the seconds until the deadline of this restore, beyond which it does not wait.
+        """
+        if backoff > 0:
+            yield backoff
+        reserved = None
+        # If a request was throttled meanwhile, those that wait line up again, further apart.
+        while reserved != self._throttled:
+            with self._lock:
+                now, reserved = self.clock.now(), self._throttled
+                turn = max(self._next_turn, now)
+                self._next_turn = turn + self._interval
+            if (seconds := min(turn - now, time_left())) <= 0:
+                return
+            yield seconds

@@ -17,10 +17,9 @@ happened.
 """
 
 import logging
-import math
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextvars import Context, ContextVar
 from types import TracebackType
 from typing import Any, Final, Literal, NamedTuple, Self, cast
@@ -28,6 +27,7 @@ from typing import Any, Final, Literal, NamedTuple, Self, cast
 import botocore.exceptions as boto
 from pydantic import ValidationError
 
+from ._backoff import UNLIMITED, Limits
 from ._classify import (
     connect_reason,
     error_class,
@@ -62,15 +62,6 @@ cancellation: Final[ContextVar[threading.Event | None]] = ContextVar("cloudhsm_r
 """Set when the calls of this thread are cancelled: nothing more is sent for them."""
 current_call: Final[ContextVar["Call | None"]] = ContextVar("cloudhsm_restore_call", default=None)
 """The call that runs in this thread or task. The handlers of botocore's events find it here."""
-
-
-TimeLeft = Callable[[], float]
-"""Returns the seconds until a deadline."""
-
-
-def unlimited() -> float:
-    """Return the time left of a call without a deadline."""
-    return math.inf
 
 
 class CallCancelled(BaseException):
@@ -110,18 +101,15 @@ class Call:
         backup_id: str | None = None,
         client: object = None,
         url_secrets: Iterable[str] = (),
-        time_left: TimeLeft = unlimited,
+        limits: Limits = UNLIMITED,
     ) -> None:
-        """Prepare a call; ``operation`` and ``client`` are None while the client is being created.
-
-        Once no ``time_left`` is left, botocore's own retries are not sent.
-        """
+        """Prepare a call; ``operation`` and ``client`` are None while the client is being created."""
         self.operation: Final = operation
         self.backup_id: Final = backup_id
         self._client: Final = client
         self._url_secrets: Final = url_secrets
         self._cancelled: Final = cancellation.get()
-        self._time_left: Final = time_left
+        self._limits: Final = limits
 
     @property
     def _details(self) -> dict[str, Any]:
@@ -175,6 +163,8 @@ class Call:
         """Note that an attempt is about to be sent; raise if the call is over."""
         # If an attempt has not ended, a handler of its events called the client again.
         self._ambiguous = self._ambiguous or self.in_flight
+        if self._attempts > 0:
+            self._limits.wait_for_turn()
         self._stop_if_over()
         self._request, self.raw_response, self.in_flight = request, None, True
 
@@ -190,6 +180,8 @@ class Call:
         """Note how an attempt ended; raise before the next one if the call is cancelled."""
         self.in_flight = False
         self._attempts += 1
+        if exception is None:
+            self._limits.learn(parsed)
         if exception is None and "Error" not in cast("Mapping[str, object]", parsed):
             self._ambiguous = True  # until the call as a whole returns it
             return
@@ -200,7 +192,7 @@ class Call:
 
     def _stop_if_over(self) -> None:
         cancelled = self._cancelled is not None and self._cancelled.is_set()
-        if cancelled or (self._attempts > 0 and self._time_left() <= 0):
+        if cancelled or (self._attempts > 0 and not self._limits.resolves and self._limits.time_left() <= 0):
             raise CallCancelled
 
     # --- Responses ---

@@ -65,8 +65,6 @@ class Step(NamedTuple):
     """Seconds."""
     cause: str = ""
     """Why to wait, for the log."""
-    throttled: bool = False
-    """Whether the service asked for the wait, so that all restores that share the client should back off."""
     resolves: bool = False
     """Whether it resolves the outcome of the last write, which happens even after the deadline."""
 
@@ -261,10 +259,9 @@ class RestoreStateMachine:
         self._waits += 1
         if seconds > left - _LAST_ATTEMPT:
             seconds = left - _LAST_ATTEMPT if left > 2 * _LAST_ATTEMPT else left
-        throttled = isinstance(cause, ThrottlingError)
         if isinstance(cause, RestoreError):
-            cause = "throttled" if throttled else type(cause).__name__
-        return Step(action, seconds, cause, throttled=throttled)
+            cause = "throttled" if isinstance(cause, ThrottlingError) else type(cause).__name__
+        return Step(action, seconds, cause)
 
     def timed_out(self) -> RestoreError:
         """Return the error for a restore whose time is over."""

@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any, ClassVar, Self, TypeVar
 
-from ._backoff import Backoff
+from ._backoff import Throttle
 from ._threads import CallThreads
 from ._validation import (
     DEFAULT_MAX_WORKERS,
@@ -135,7 +135,7 @@ class AsyncRestoreClient(ClientBase):
             RestoreError: as for `RestoreClient.ensure_restored`.
         """
         check_options(never_expires, timeout)
-        restore = partial(self._sync._ensure_restored, backup_id, never_expires, timeout, Backoff())
+        restore = partial(self._sync._ensure_restored, backup_id, never_expires, timeout, Throttle())
         return (await self._run(restore, backup_id)).unwrap()
 
     def restore_backups(
@@ -171,7 +171,7 @@ class AsyncRestoreClient(ClientBase):
         workers = min(max_workers, connection_limit(self._client))
         source = aiter(backup_ids) if isinstance(backup_ids, AsyncIterable) else _iterate(backup_ids)
         restore = partial(
-            self._sync._ensure_restored, never_expires=never_expires, timeout=timeout, backoff=Backoff()
+            self._sync._ensure_restored, never_expires=never_expires, timeout=timeout, throttle=Throttle()
         )
         return self._iter_results(source, restore, workers)
 

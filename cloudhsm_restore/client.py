@@ -9,8 +9,8 @@ from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Self, overload
 
-from ._backoff import Backoff, Stopwatch
-from ._call import Call, Operation, Response, TimeLeft, cancellation, unlimited
+from ._backoff import UNLIMITED, Limits, Stopwatch, Throttle
+from ._call import Call, Operation, Response, cancellation
 from ._events import add_user_agent, register_handlers
 from ._log import log, state_name
 from ._redaction import url_secrets
@@ -222,7 +222,7 @@ class RestoreClient(ClientBase):
                 resolved. If ``error.backup`` is READY, only the exemption from the retention policy failed.
         """
         check_options(never_expires, timeout)
-        return self._ensure_restored(backup_id, never_expires, timeout, Backoff()).unwrap()
+        return self._ensure_restored(backup_id, never_expires, timeout, Throttle()).unwrap()
 
     def restore_backups(
         self,
@@ -281,33 +281,29 @@ class RestoreClient(ClientBase):
         """Wait, or return as soon as ``cancelled`` is set. Tests override this to wait in virtual time."""
         cancelled.wait(seconds)
 
-    def _call(self, operation: Operation, backup_id: str | None, time_left: TimeLeft = unlimited) -> Call:
-        return Call(operation, backup_id, self._client, self._url_secrets, time_left)
+    def _call(self, operation: Operation, backup_id: str | None, limits: Limits = UNLIMITED) -> Call:
+        return Call(operation, backup_id, self._client, self._url_secrets, limits)
 
-    def _restore_backup(self, backup_id: str, time_left: TimeLeft = unlimited) -> Response:
+    def _restore_backup(self, backup_id: str, limits: Limits = UNLIMITED) -> Response:
         check_backup_id(backup_id, "RestoreBackup")
-        with self._call("RestoreBackup", backup_id, time_left) as call:
+        with self._call("RestoreBackup", backup_id, limits) as call:
             return call.parse_backup(self._client.restore_backup(BackupId=backup_id))
 
-    def _describe_backup(
-        self, backup_id: str, time_left: TimeLeft = unlimited, resolves: bool = False
-    ) -> Response:
-        """Find one backup. When no time is left, give up between two pages, and let botocore retry only what
-        ``resolves`` an outcome, which is worth more than the time.
-        """
+    def _describe_backup(self, backup_id: str, limits: Limits = UNLIMITED) -> Response:
+        """Find one backup. When no time is left, give up between two pages."""
         check_backup_id(backup_id, "DescribeBackups")
         others = 0
         call = self._call("DescribeBackups", backup_id)
         request = {"Filters": {"backupIds": [backup_id]}}
-        for page in self._iter_pages([request], backup_id, time_left, resolves):
+        for page in self._iter_pages([request], backup_id, limits):
             for response in page:
                 if response.backup.backup_id == backup_id:
                     return response
             others += len(page)
         raise call.not_described(others)
 
-    def _set_never_expires(self, backup_id: str, never_expires: bool, time_left: TimeLeft) -> Response:
-        with self._call("ModifyBackupAttributes", backup_id, time_left) as call:
+    def _set_never_expires(self, backup_id: str, never_expires: bool, limits: Limits) -> Response:
+        with self._call("ModifyBackupAttributes", backup_id, limits) as call:
             return call.parse_backup(
                 self._client.modify_backup_attributes(BackupId=backup_id, NeverExpires=never_expires)
             )
@@ -316,14 +312,13 @@ class RestoreClient(ClientBase):
         self,
         requests: list[dict[str, Any]],
         backup_id: str | None = None,
-        time_left: TimeLeft = unlimited,
-        resolves: bool = False,
+        limits: Limits = UNLIMITED,
     ) -> Generator[list[Response], None, None]:
         for request in requests:
             tokens: set[str] = set()
             fruitless = 0
             while True:
-                with self._call("DescribeBackups", backup_id, unlimited if resolves else time_left) as call:
+                with self._call("DescribeBackups", backup_id, limits) as call:
                     page, token = call.parse_page(self._client.describe_backups(**request), tokens)
                 yield page
                 if token is None:
@@ -331,12 +326,12 @@ class RestoreClient(ClientBase):
                 # A list that never ends has a new token each time. If one backup is looked for, no page with
                 # it was enough; else a page with backups is progress, and the caller can stop.
                 fruitless = fruitless + 1 if backup_id or not page else 0
-                if fruitless >= _MAX_EMPTY_PAGES or time_left() <= 0:
+                if fruitless >= _MAX_EMPTY_PAGES or limits.time_left() <= 0:
                     raise call.endless(fruitless)
                 request["NextToken"] = token
 
     def _ensure_restored(
-        self, backup_id: str, never_expires: bool | None, timeout: float, backoff: Backoff
+        self, backup_id: str, never_expires: bool | None, timeout: float, throttle: Throttle
     ) -> RestoreResult:
         cancelled = cancellation.get() or threading.Event()
         stopwatch = Stopwatch()
@@ -344,28 +339,37 @@ class RestoreClient(ClientBase):
             backup_id, never_expires=never_expires, timeout=timeout, now=stopwatch.now(), random=random.random
         )
         step: Step | RestoreResult = machine.first
-        while not isinstance(step, RestoreResult):
-            time_left = partial(stopwatch.time_left, machine.deadline)
-            for seconds in backoff.throttle.delays(step, backoff.clock.now, time_left):
+
+        def time_left() -> float:
+            return machine.deadline - stopwatch.now()
+
+        def wait(step: Step) -> bool:
+            """Wait for the turn of a request; return whether it can be sent."""
+            for seconds in throttle.delays(step.wait, time_left):
                 _log_wait(backup_id, step, machine.attempts + 1, seconds, time_left())
-                ends = [(clock, clock.now() + seconds) for clock in (stopwatch, backoff.clock)]
+                ends = [(clock, clock.now() + seconds) for clock in (stopwatch, throttle.clock)]
                 self._sleep(seconds, cancelled)
                 if cancelled.is_set():
                     break
                 for clock, end in ends:
                     clock.advance_to(end)
                 if time_left() <= 0 and not step.resolves:
-                    raise machine.timed_out()
-            if cancelled.is_set():
-                raise machine.cancelled()
+                    return False
+            return not cancelled.is_set()
+
+        while not isinstance(step, RestoreResult):
+            if not wait(step):
+                raise machine.cancelled() if cancelled.is_set() else machine.timed_out()
+            retry = partial(wait, step._replace(wait=0.0, cause="throttled"))
+            limits = Limits(time_left, step.resolves, retry, throttle.learn)
             try:
                 match step.action:
                     case Action.RESTORE:
-                        outcome: Response | RestoreError = self._restore_backup(backup_id, time_left)
+                        outcome: Response | RestoreError = self._restore_backup(backup_id, limits)
                     case Action.DESCRIBE:
-                        outcome = self._describe_backup(backup_id, time_left, step.resolves)
+                        outcome = self._describe_backup(backup_id, limits)
                     case Action.EXEMPT:
-                        outcome = self._set_never_expires(backup_id, bool(never_expires), time_left)
+                        outcome = self._set_never_expires(backup_id, bool(never_expires), limits)
             except RestoreError as error:
                 outcome = error
             step = machine.advance(step, outcome, stopwatch.now())
@@ -374,7 +378,7 @@ class RestoreClient(ClientBase):
     def _iter_results(
         self, backup_ids: Iterator[str], never_expires: bool | None, workers: int, timeout: float
     ) -> Generator[RestoreResult, None, None]:
-        backoff, threads, cancelled = Backoff(), CallThreads(workers), threading.Event()
+        throttle, threads, cancelled = Throttle(), CallThreads(workers), threading.Event()
         finished: SimpleQueue[Future[RestoreResult]] = SimpleQueue()
         pending: dict[Future[RestoreResult], str] = {}
 
@@ -387,7 +391,7 @@ class RestoreClient(ClientBase):
 
         try:
             for backup_id in backup_ids:
-                restore = partial(self._ensure_restored, backup_id, never_expires, timeout, backoff)
+                restore = partial(self._ensure_restored, backup_id, never_expires, timeout, throttle)
                 future: Future[RestoreResult] = Future()
                 pending[future] = backup_id
                 future.add_done_callback(finished.put)

@@ -23,8 +23,7 @@ from cloudhsm_restore import (
     RestoreResult,
     WaitTimeoutError,
 )
-from cloudhsm_restore._backoff import Stopwatch, Throttle
-from cloudhsm_restore._state_machine import Action, Step
+from cloudhsm_restore._backoff import Stopwatch
 from cloudhsm_restore.testing import Fault, LocalCloudHsm
 
 from .clients import config
@@ -477,22 +476,6 @@ def test_workers_are_limited_by_the_connection_pool(service: LocalCloudHsm, make
     for _ in client.restore_backups(pending(service, 60), max_workers=50):
         most = max(most, connections(service))
     assert 1 <= most <= 3
-
-
-def test_backoff_is_shared() -> None:
-    """A restore that was not throttled backs off as long as the one that was, plus jitter."""
-    now = 0.0
-    throttle = Throttle(jitter=lambda low, high: high)
-    first = Step(Action.RESTORE)
-    waits = throttle.delays(Step(Action.RESTORE, wait=10.0, throttled=True), lambda: now, lambda: 300.0)
-    assert next(waits) == 10.0
-    now = 4.0
-    assert next(throttle.delays(first, lambda: now, lambda: 300.0)) == 9.0
-    assert next(throttle.delays(first, lambda: now, lambda: 1.0)) == 1.0, (
-        "not beyond the deadline of the restore that waits"
-    )
-    now = 10.0
-    assert [*throttle.delays(first, lambda: now, lambda: 300.0)] == []
 
 
 @pytest.mark.parametrize(("polls", "sent"), [(0, 1 + 3), (1, 1 + 1)])

@@ -178,10 +178,10 @@ def test_a_plain_rejection_is_raised_immediately(cls: type[RestoreError]) -> Non
 
 
 def test_a_throttled_restore_is_retried() -> None:
-    """It waits, calls RestoreBackup again, and lets the other restores wait, too."""
+    """It waits, and calls RestoreBackup again."""
     run = Run(error(ThrottlingError), error(ThrottlingError), READY)
     assert run.calls == [RESTORE] * 3
-    assert [wait.throttled for wait in run.waits] == [True, True]
+    assert len(run.waits) == 2
     assert {wait.cause for wait in run.waits} == {"throttled"}
     assert run.result is READY
 
@@ -260,7 +260,7 @@ def test_describe_backups_is_retried(cls: type[RestoreError]) -> None:
     """A retryable error of DescribeBackups leads to a wait and another call."""
     run = Run(error(InvalidRequestError), error(cls), READY)
     assert run.calls == [RESTORE, DESCRIBE, DESCRIBE]
-    assert run.waits[0].throttled is (cls is ThrottlingError)
+    assert len(run.waits) == 1
     assert run.result is READY
 
 

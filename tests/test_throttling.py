@@ -1,0 +1,197 @@
+"""Throttling: the restores of one call share a rate of requests, which they learn from the responses."""
+
+import logging
+import threading
+import time
+from typing import Any
+
+import pytest
+from botocore.awsrequest import AWSResponse, HTTPHeaders
+
+from cloudhsm_restore import RestoreClient, RestoreError, WaitTimeoutError
+from cloudhsm_restore._backoff import Throttle
+from cloudhsm_restore.testing import Fault, LocalCloudHsm
+
+from .clients import config, session
+from .conftest import MakeClient
+
+ACCEPTED = {"Backup": {}, "ResponseMetadata": {"HTTPStatusCode": 200}}
+THROTTLED = {"Error": {"Code": "ThrottlingException"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+
+
+def pending(service: LocalCloudHsm, number: int) -> list[str]:
+    """Add backups that are pending deletion, and return their IDs."""
+    return [service.add_backup(backup_state="PENDING_DELETION").backup_id for _ in range(number)]
+
+
+class Body:
+    """The body of a response, as botocore reads it."""
+
+    @staticmethod
+    def stream() -> list[bytes]:
+        """Return it."""
+        return [b'{"__type": "ThrottlingException", "message": "Rate exceeded"}']
+
+
+class Limit:
+    """A limit before the service: a token bucket that holds the requests of one second."""
+
+    def __init__(self, client: RestoreClient, rate: int) -> None:
+        self._rate = self._tokens = float(rate)
+        self._filled = time.monotonic()
+        self._lock = threading.Lock()
+        self.accepted = self.throttled = 0
+        client._client.meta.events.register("before-send.cloudhsm-v2", self._on_send)
+
+    def _on_send(self, request: Any, **_: object) -> Any:
+        with self._lock:
+            now = time.monotonic()
+            self._tokens = min(self._rate, self._tokens + (now - self._filled) * self._rate)
+            self._filled = now
+            if self._tokens >= 1:
+                self._tokens -= 1
+                self.accepted += 1
+                return None
+            self.throttled += 1
+        return AWSResponse(request.url, 400, HTTPHeaders(), Body)
+
+
+@pytest.mark.parametrize("mode", ["legacy", "standard", "adaptive"])
+def test_few_requests_are_throttled(
+    service: LocalCloudHsm, mode: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With any retry mode all backups are restored, few requests are throttled, and the log has the waits."""
+    caplog.set_level(logging.INFO, "cloudhsm_restore")
+    options = config(retries={"mode": mode, "total_max_attempts": 3})
+    with RestoreClient(session=session(), endpoint_url=service.endpoint_url, config=options) as client:
+        limit = Limit(client, 100)
+        results = [*client.restore_backups(pending(service, 300))]
+    assert all(result.ok for result in results)
+    assert limit.accepted == 300
+    assert 0 < limit.throttled < 150  # About 35. A backoff alone would lead to as many as there are restores.
+    causes = {vars(each).get("cloudhsm_wait_cause") for each in caplog.records} - {None}
+    assert "another restore was throttled" in causes
+    assert causes <= {"throttled", "another restore was throttled"}
+
+
+def test_without_throttling_there_is_no_wait(service: LocalCloudHsm, make_client: MakeClient) -> None:
+    """No restore waits for another one until a request is throttled."""
+    client: Any = make_client(service.endpoint_url)
+    assert all(result.ok for result in client.restore_backups(pending(service, 100)))
+    assert client.waits == []
+
+
+def test_lost_responses_are_not_throttling(service: LocalCloudHsm, make_client: MakeClient) -> None:
+    """Only the restores whose response was lost, or that failed, wait."""
+    client: Any = make_client(service.endpoint_url)
+    service.inject(Fault.DROP_AFTER_WORK, "RestoreBackup", 20)
+    service.inject(Fault.INTERNAL_FAILURE_BEFORE_WORK, "RestoreBackup", 20)
+    assert all(result.ok for result in client.restore_backups(pending(service, 100)))
+    assert len(client.waits) <= 40
+
+
+# --- The rate, without requests ---
+
+
+def advance(throttle: Throttle, seconds: float) -> None:
+    """Let time pass."""
+    throttle.clock.advance_to(throttle.clock.now() + seconds)
+
+
+def accept(throttle: Throttle, number: int, interval: float) -> None:
+    """Let the service accept requests."""
+    for _ in range(number):
+        advance(throttle, interval)
+        throttle.learn(ACCEPTED)
+
+
+def turns(throttle: Throttle, number: int) -> list[float]:
+    """Return how long each of some requests waits for its turn, if all of them come at the same time."""
+    return [sum(throttle.delays(0.0, lambda: 300.0)) for _ in range(number)]
+
+
+def test_the_rate_is_a_little_less_than_the_service_accepts() -> None:
+    """After a throttled request, the others follow at nine tenths of the rate of the accepted ones."""
+    throttle = Throttle()
+    accept(throttle, 20, 0.5)
+    assert turns(throttle, 3) == [0.0, 0.0, 0.0]
+    throttle.learn(THROTTLED)
+    assert turns(throttle, 3) == pytest.approx([0.55, 1.1, 1.65], abs=0.1)
+
+
+def test_a_burst_of_throttled_requests_counts_once() -> None:
+    """Eight throttled requests lower the rate no more than one of them."""
+    throttle = Throttle()
+    accept(throttle, 20, 0.5)
+    for _ in range(8):
+        throttle.learn(THROTTLED)
+    assert turns(throttle, 2) == pytest.approx([0.55, 1.1], abs=0.1)
+
+
+def test_the_rate_recovers() -> None:
+    """When nothing is throttled any more, a hundred accepted requests later the limit is gone."""
+    throttle = Throttle()
+    accept(throttle, 20, 0.5)
+    throttle.learn(THROTTLED)
+    accept(throttle, 10, 0.5)
+    assert turns(throttle, 2)[1] > 0.4
+    accept(throttle, 100, 0.5)
+    assert turns(throttle, 2)[1] < 0.01
+
+
+def test_the_rate_is_not_that_of_a_service_that_accepts_nothing() -> None:
+    """After a minute in which all is throttled, the rate is that of before."""
+    throttle = Throttle()
+    accept(throttle, 20, 0.5)
+    for _ in range(60):
+        advance(throttle, 1.0)
+        throttle.learn(THROTTLED)
+    assert turns(throttle, 1) == pytest.approx([0.55], abs=0.1)
+
+
+def test_there_is_a_lowest_rate() -> None:
+    """No interval is longer than two seconds: the backoff of each restore does the rest."""
+    throttle = Throttle()
+    accept(throttle, 20, 30.0)
+    throttle.learn(THROTTLED)
+    assert turns(throttle, 2) == pytest.approx([2.0, 4.0], abs=0.1)
+
+
+def test_those_that_wait_line_up_again() -> None:
+    """If a request is throttled while others wait, they wait for their turn at the lower rate."""
+    throttle = Throttle()
+    accept(throttle, 20, 0.1)
+    throttle.learn(THROTTLED)
+    waiting = [throttle.delays(0.0, lambda: 300.0) for _ in range(3)]
+    assert [next(each) for each in waiting] == pytest.approx([0.11, 0.22, 0.33], abs=0.05)
+    accept(throttle, 8, 1.0)
+    throttle.learn(THROTTLED)
+    assert [next(each, None) for each in waiting] == pytest.approx([1.1, 2.2, 3.3], abs=0.1)
+    assert [next(each, None) for each in waiting] == [None, None, None]
+
+
+def test_nothing_waits_for_its_turn_beyond_its_deadline() -> None:
+    """A wait ends at the deadline of its restore, and after the deadline there is none."""
+    throttle = Throttle()
+    accept(throttle, 20, 1.0)
+    throttle.learn(THROTTLED)
+    assert [*throttle.delays(0.0, lambda: 0.25)] == [0.25]
+    assert [*throttle.delays(0.0, lambda: -1.0)] == []
+
+
+@pytest.mark.parametrize("attempts", [1, 3])
+def test_the_timeout_of_a_restore_counts_the_wait_for_its_turn(
+    service: LocalCloudHsm, make_client: MakeClient, attempts: int
+) -> None:
+    """A restore whose turn does not come in time ends with WaitTimeoutError, and sends nothing late."""
+    client: Any = make_client(
+        service.endpoint_url, retries={"mode": "standard", "total_max_attempts": attempts}
+    )
+    ids = pending(service, 18)
+    assert all(result.ok for result in client.restore_backups(ids[:10]))
+    service.inject(Fault.THROTTLED, "RestoreBackup", 10_000)
+    results = [*client.restore_backups(ids[10:], timeout=2.0)]
+    errors: list[RestoreError | None] = [result.error for result in results]
+    assert all(isinstance(each, WaitTimeoutError) for each in errors)
+    assert not any(each.outcome_unknown for each in errors if each is not None)
+    assert max(client.waits) <= 2.0
