@@ -17,7 +17,7 @@ $(shell rm -rf $(OTHERS))
 endif
 endif
 
-.PHONY: demo picture schema test docs docs-look docs-output check types build sbom licenses audit release versions fault-injection state-space fuzz soak bench benchmark-cli javascript clean
+.PHONY: demo picture schema test docs docs-look docs-output check types build sbom licenses audit release versions fault-injection state-space fuzz soak bench throttling benchmark-cli javascript clean
 
 demo: .venv/demo
 	.venv/bin/python -m cloudhsm_restore demo
@@ -155,6 +155,10 @@ release: .venv/test
 # The table of benchmarks/README.md, in about ten minutes. Needs hyperfine too. Everything is installed as users have it.
 bench: .venv-bench/done .venv-aws/done
 	.venv-bench/bin/python -m benchmarks.run
+
+# The table and the plot about throttling in docs/explanation/speed.md, in two minutes. It needs an idle machine.
+throttling: .venv-bench/done
+	.venv-bench/bin/python -m benchmarks.throttling
 
 .venv-bench/done: pyproject.toml $(wildcard cloudhsm_restore/*.py)
 	for name in bench bench-async peer-capo peer-validator peer-dataclass; do \

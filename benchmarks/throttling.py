@@ -244,7 +244,7 @@ def plot(results: Sequence[Result], rate: int) -> str:
     """Return an SVG with the requests of each client: a bar of those accepted, and of those throttled."""
     title = f"Requests for {RESTORES} restores at {rate} requests a second, by client and retry mode"
     most = max(result.accepted + result.throttled for result in results)
-    left, width, row_height = 176, 184, 26
+    width, top, row_height = 360, 30, 42
     shapes = [f'<title id="throttling-title">{title}</title>']
     for x, kind in ((0, "accepted"), (100, "throttled")):
         shapes += [
@@ -252,17 +252,17 @@ def plot(results: Sequence[Result], rate: int) -> str:
             f'<text x="{x + 20}" y="16">{kind}</text>',
         ]
     for number, result in enumerate(results):
-        y = 32 + number * row_height
+        y = top + number * row_height
         accepted, throttled = (width * part / most for part in (result.accepted, result.throttled))
-        failed = f" · {result.failed} failed" if result.failed else ""
+        failed = f", {result.failed} restores failed" if result.failed else ""
+        label = f"{result.name}, {result.mode}: {result.share:.0%} throttled{failed}"
         shapes += [
-            f'<text x="0" y="{y + 14}">{result.name}, {result.mode}</text>',
-            f'<rect class="accepted" x="{left}" y="{y}" width="{accepted:.1f}" height="20"/>',
-            f'<rect class="throttled" x="{left + accepted:.1f}" y="{y}" width="{throttled:.1f}" height="20"/>',
-            f'<text class="share" x="{left + 6}" y="{y + 14}">{result.share:.0%}{failed}</text>',
+            f'<text x="0" y="{y + 14}">{label}</text>',
+            f'<rect class="accepted" x="0" y="{y + 19}" width="{accepted:.1f}" height="14"/>',
+            f'<rect class="throttled" x="{accepted:.1f}" y="{y + 19}" width="{throttled:.1f}" height="14"/>',
         ]
-    height = 32 + len(results) * row_height
-    head = f'<svg class="throttling" viewBox="0 0 {left + width} {height}" role="img" '
+    height = top + len(results) * row_height
+    head = f'<svg class="throttling" viewBox="0 0 {width} {height}" role="img" '
     head += 'aria-labelledby="throttling-title" xmlns="http://www.w3.org/2000/svg">'
     return head + "\n  " + "\n  ".join(shapes) + "\n</svg>\n"
 
@@ -284,7 +284,7 @@ def main(arguments: Sequence[str]) -> None:
                 f"{each.name} {each.version}" for each in results[RATES[0]] if each.name == "aiobotocore"
             }
             figures.write("throttling", lines, *versions, f"{os.cpu_count()} cores")
-            (ROOT / "docs/_static/throttling.svg").write_text(plot(results[RATES[-1]], RATES[-1]), "utf-8")
+            (ROOT / "docs/_static/throttling.svg").write_text(plot(results[RATES[0]], RATES[0]), "utf-8")
 
 
 if __name__ == "__main__":

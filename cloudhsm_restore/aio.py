@@ -170,9 +170,7 @@ class AsyncRestoreClient(ClientBase):
         check_batch(backup_ids, max_workers, Iterable, AsyncIterable)
         workers = min(max_workers, connection_limit(self._client))
         source = aiter(backup_ids) if isinstance(backup_ids, AsyncIterable) else _iterate(backup_ids)
-        restore = partial(
-            self._sync._ensure_restored, never_expires=never_expires, timeout=timeout, throttle=Throttle()
-        )
+        restore = partial(self._sync._ensure_restored, never_expires=never_expires, timeout=timeout)
         return self._iter_results(source, restore, workers)
 
     async def close(self) -> None:
@@ -230,9 +228,9 @@ class AsyncRestoreClient(ClientBase):
                 yield response.backup
 
     async def _iter_results(
-        self, source: AsyncIterator[str], restore: Callable[[str], RestoreResult], workers: int
+        self, source: AsyncIterator[str], restore: Callable[..., RestoreResult], workers: int
     ) -> AsyncGenerator[RestoreResult, None]:
-        slots = asyncio.Semaphore(workers)
+        slots, throttle = asyncio.Semaphore(workers), Throttle()
         finished: asyncio.Queue[asyncio.Future[Any]] = asyncio.Queue()
         pending: dict[asyncio.Future[Any], str] = {}
         is_closing = False
@@ -244,7 +242,7 @@ class AsyncRestoreClient(ClientBase):
             async for backup_id in source:
                 if is_closing:  # The source has swallowed its cancellation.
                     return
-                call = self._start(partial(restore, backup_id), backup_id)
+                call = self._start(partial(restore, backup_id, throttle=throttle), backup_id)
                 pending[call] = backup_id
                 call.add_done_callback(finished.put_nowait)
                 await slots.acquire()

@@ -240,11 +240,11 @@ class RestoreClient(ClientBase):
                 print(result.backup_id, "restored" if result.ok else result.error)
 
         ``backup_ids`` can be an iterable of any length, including a generator; only restores in flight are
-        held in memory. Every ID yields exactly one result, including invalid and repeated IDs. When one
-        restore is throttled, all of them back off. Closing the iterator (for example with
-        ``contextlib.closing``), an interrupt, or an exception in ``backup_ids`` wakes the restores that wait,
-        sends nothing new, and waits for the HTTP requests in flight; the log has the outcome of each backup
-        whose result was not yielded.
+        held in memory. Every ID yields exactly one result, including invalid and repeated IDs. Once a request
+        is throttled, all restores share a rate, which they learn from the responses. Closing the iterator
+        (for example with ``contextlib.closing``), an interrupt, or an exception in ``backup_ids`` wakes the
+        restores that wait, sends nothing new, and waits for the HTTP requests in flight; the log has the
+        outcome of each backup whose result was not yielded.
 
         Permissions: as for `ensure_restored`.
 

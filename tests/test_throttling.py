@@ -56,7 +56,7 @@ class Limit:
         return AWSResponse(request.url, 400, HTTPHeaders(), Body)
 
 
-@pytest.mark.parametrize("mode", ["legacy", "standard", "adaptive"])
+@pytest.mark.parametrize("mode", ["legacy", "standard"])
 def test_few_requests_are_throttled(
     service: LocalCloudHsm, mode: str, caplog: pytest.LogCaptureFixture
 ) -> None:
