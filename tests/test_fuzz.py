@@ -18,7 +18,7 @@ from .fuzz.sizes import FORMS
 from .fuzz.targets import TARGETS
 
 CORPUS: Final = Path(__file__).parent / "corpus"
-MUTATED: Final = {"response": 1000, "error": 200, "wire": 300, "request": 300, "model": 1500, "arguments": 20}
+MUTATED: Final = {"response": 800, "error": 120, "wire": 300, "request": 300, "model": 1500, "arguments": 20}
 INPUTS: Final = [path for target in TARGETS for path in sorted((CORPUS / target).iterdir())]
 
 # After a malformed head or redirect, http.client and urllib3 leave their socket to the garbage collector.

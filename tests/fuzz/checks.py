@@ -94,7 +94,12 @@ def check_error(error: RestoreError, secrets: Iterable[str] = ()) -> None:
     without.backup = None
     shown = [str(error), repr(error), repr(vars(without)), pickle.dumps(without, 0).decode("latin-1")]
     shown += traceback.format_exception(error)
-    for cause in _causes(error):
+    carried = [*_carried(error)]
+    shown += [
+        repr(item) if isinstance(item, bytes) else item for item in carried if isinstance(item, str | bytes)
+    ]
+    causes = [item for item in carried if isinstance(item, BaseException)]
+    for cause in causes[:20]:  # The others are within those, or their texts are carried, too.
         # Exceptions that nest deeper than Python's limit of recursion show nothing.
         with suppress(RecursionError):
             shown += [str(cause), repr(cause), repr(vars(cause) | {"backup": None})]
@@ -104,8 +109,8 @@ def check_error(error: RestoreError, secrets: Iterable[str] = ()) -> None:
             holds(at < 0, f"{secret} is shown: {text[max(at - 150, 0) : at + 10]!r}")
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield the exceptions that this one came from, or that one of those carries."""
+def _carried(error: BaseException) -> Iterator[object]:
+    """Yield the exceptions that this one came from, and what those carry."""
     remaining: list[Any] = [error.__cause__, error.__context__]
     seen: set[int] = {id(error)}
     while remaining:
@@ -113,8 +118,8 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         if id(item) in seen:
             continue
         seen.add(id(item))
+        yield item
         if isinstance(item, BaseException):
-            yield item
             remaining += [item.__cause__, item.__context__, item.args, vars(item)]
         elif isinstance(item, list | tuple):
             remaining += item

@@ -86,7 +86,7 @@ def _piece(chance: random.Random) -> str:
     """Return what stands for a long text, or for a secret in one of its forms."""
     if chance.random() < 0.3:
         return f"@{chance.choice([*FORMS])}@"
-    return f"@{chance.choice((3, 7, 12, 15, 18, 20))}*{chance.choice(REPEATED)}@"
+    return f"@{chance.choice((2, 3, 5, 7, 9, 12, 15, 18, 20))}*{chance.choice(REPEATED)}@"
 
 
 def _with_piece(content: bytes, chance: random.Random) -> bytes:
@@ -216,7 +216,7 @@ def error(data: bytes, chance: random.Random, plain: Plain) -> bytes:
         lines[at] += b" " + _piece(chance).encode("utf-8", "replace")
     elif draw < 0.95:
         lines[at] = b"@%d*%c %c1 a\n@" % (
-            chance.choice((2, 5, 8, 9)),
+            chance.choice((2, 3, 5, 7, 9)),
             chance.choice(b"hvgyl"),
             chance.choice(b"cxan"),
         )
