@@ -17,7 +17,7 @@ $(shell rm -rf $(OTHERS))
 endif
 endif
 
-.PHONY: demo picture schema test docs docs-look docs-output check types build sbom licenses audit release versions fault-injection state-space fuzz soak bench throttling benchmark-cli javascript clean
+.PHONY: demo picture schema test docs docs-look docs-output check types build sbom licenses audit release versions fault-injection state-space fuzz soak bench bench-tools instructions setup-time throttling javascript clean
 
 demo: .venv/demo
 	.venv/bin/python -m cloudhsm_restore demo
@@ -152,34 +152,43 @@ audit: .venv-bare/done
 release: .venv/test
 	DRY_RUN=$(DRY_RUN) .venv/bin/python tools/release.py "$(VERSION)"
 
-# The table of benchmarks/README.md, in about ten minutes. Needs hyperfine too. Everything is installed as users have it.
-bench: .venv-bench/done .venv-aws/done
-	.venv-bench/bin/python -m benchmarks.run
+# The tables of benchmarks/README.md and docs/explanation/speed.md, in about a quarter of an hour. `make bench QUICK=1`
+# tries it out, and writes nothing. Everything is installed as users have it.
+bench: bench-tools .venv-bench/done .venv-aws/done
+	.venv-bench/bin/python -m benchmarks.run $(if $(QUICK),--quick)
 
 # The table and the plot about throttling in docs/explanation/speed.md, in two minutes. It needs an idle machine.
 throttling: .venv-bench/done
 	.venv-bench/bin/python -m benchmarks.throttling
 
-.venv-bench/done: pyproject.toml $(wildcard cloudhsm_restore/*.py)
+# Only the instructions, which hardly vary from machine to machine.
+instructions: bench-tools .venv-bench/done
+	.venv-bench/bin/python -m benchmarks.instructions --write
+
+# These are programs, and not packages of Python. Without them, `make bench` ends before it installs anything.
+bench-tools:
+	@$(PYTHON) -c 'from benchmarks.measure import need; need("hyperfine", "valgrind")'
+
+# The parts of `make demo` and `make test` in a fresh clone, for CONTRIBUTING.md.
+setup-time: .venv/demo
+	.venv/bin/python -m benchmarks.setup_time
+
+.venv-bench/done: pyproject.toml $(wildcard cloudhsm_restore/*.py cloudhsm_restore/*/*.py)
 	for name in bench bench-async peer-capo peer-validator peer-dataclass; do \
 		test -x .venv-$$name/bin/python || $(PYTHON) -m venv .venv-$$name; \
 	done
 	.venv-bench/bin/python $(PIP_INSTALL) --force-reinstall --no-deps .
-	.venv-bench/bin/python $(PIP_INSTALL) '.[cli]' pyperf
+	.venv-bench/bin/python $(PIP_INSTALL) '.[cli]' packaging
 	.venv-bench-async/bin/python $(PIP_INSTALL) --force-reinstall --no-deps .
-	.venv-bench-async/bin/python $(PIP_INSTALL) . aiobotocore pyperf
+	.venv-bench-async/bin/python $(PIP_INSTALL) . aiobotocore
 	.venv-peer-capo/bin/python $(PIP_INSTALL) capo-cloudhsm-v2
-	.venv-peer-validator/bin/python $(PIP_INSTALL) aws-resource-validator-cloudhsmv2 pyperf
-	.venv-peer-dataclass/bin/python $(PIP_INSTALL) boto3-dataclass-cloudhsmv2 pyperf
+	.venv-peer-validator/bin/python $(PIP_INSTALL) aws-resource-validator-cloudhsmv2
+	.venv-peer-dataclass/bin/python $(PIP_INSTALL) boto3-dataclass-cloudhsmv2
 	touch $@
 
 # The suite with old, new, and middling versions of the dependencies.
 versions: .venv/test
 	.venv/bin/python -m tests.version_matrix $(WRITE)
-
-# It needs hyperfine (https://github.com/sharkdp/hyperfine).
-benchmark-cli: .venv/demo .venv-aws/done
-	.venv/bin/python -m benchmarks.cli
 
 # Random faults with both clients, and the tables of docs/reference/verification.md, in about ten minutes.
 fault-injection: .venv/test
@@ -228,11 +237,12 @@ soak: .venv/test
 	.venv/bin/python $(PIP_INSTALL) --editable '.[dev]'
 	touch $@
 
-# The AWS CLI pins a version of botocore, so it cannot share an environment with the tests.
-.venv-aws/done:
+# The AWS CLI pins a version of botocore, so it cannot share an environment with the tests. It uses the pip of .venv,
+# and compiles only the modules that it imports: that takes half the time.
+.venv-aws/done: | .venv/bin/python
 	@echo "Installing the AWS CLI into .venv-aws ..."
-	@$(PYTHON) -m venv .venv-aws
-	@.venv-aws/bin/python $(PIP_INSTALL) awscli
+	@$(PYTHON) -m venv --without-pip .venv-aws
+	@.venv/bin/python -m pip --python .venv-aws/bin/python $(wordlist 3,99,$(PIP_INSTALL)) --no-compile awscli
 	@touch $@
 
 # cfn-lint has 180 MB of dependencies that no other target needs.

@@ -1,18 +1,22 @@
-"""The time of one call of the library and of boto3, without a network, with pyperf (``make bench``).
+"""The time of a call, an error, and a warm Lambda invocation, of the library and of boto3, without a network.
 
-A handler of botocore's event ``before-send`` returns the response; the rest of botocore runs unchanged.
+    python -m benchmarks.call_overhead   prints the seconds of each as JSON
 
-The calls alternate, so that both have the same share of the moments in which the machine is slow. The seconds
-that pyperf receives are therefore a ratio: the library's time divided by the other's.
+A handler of botocore's event ``before-send`` returns the response; the rest of botocore runs unchanged. The
+calls alternate, so that all have the same share of the moments in which the machine is slow. The time is the
+processor's, which does not count other processes.
 """
 
+import json
+import os
+import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from time import perf_counter
-from typing import Any
+from pathlib import Path
+from time import process_time
+from typing import Any, Final
 
 import boto3
-import pyperf
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 from botocore.exceptions import ClientError
@@ -21,8 +25,10 @@ from pydantic import BaseModel
 from benchmarks.server import BACKUP, RESTORED
 from cloudhsm_restore import InvalidRequestError, RestoreClient
 
-BACKUP_ID = BACKUP["BackupId"]
-REJECTED = b'{"__type": "CloudHsmInvalidRequestException", "Message": "The backup is READY."}'
+LOOPS: Final = 400
+BACKUP_ID: Final = BACKUP["BackupId"]
+REJECTED: Final = b'{"__type": "CloudHsmInvalidRequestException", "Message": "The backup is READY."}'
+PAGE: Final = Path(__file__).parent.parent / "docs/how-to/aws-lambda.md"
 
 
 class Tag(BaseModel):
@@ -46,6 +52,14 @@ class Plain(BaseModel):
     Mode: str | None = None
 
 
+class Context:
+    """The part of Lambda's context that a handler needs."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Return five minutes."""
+        return 300_000
+
+
 class _Raw:
     def __init__(self, body: bytes) -> None:
         self._body = body
@@ -54,72 +68,120 @@ class _Raw:
         yield self._body
 
 
-def client(status: int, body: bytes, **options: Any) -> Any:
-    """Create a boto3 client with default settings whose every response is this one."""
-    created = boto3.client("cloudhsmv2", region_name="us-east-1", aws_access_key_id="AKIDEXAMPLE",
-                           aws_secret_access_key="x", **options)  # fmt: skip
+def respond(status: int, body: bytes) -> None:
+    """Make each client that boto3's default session creates from now on receive this response."""
 
-    def respond(**_: object) -> AWSResponse:
+    exempt = body.replace(b'"NeverExpires": false', b'"NeverExpires": true')
+
+    def response(event_name: str, **_: object) -> AWSResponse:
+        content = exempt if event_name.endswith("ModifyBackupAttributes") else body
         headers = {"Content-Type": "application/x-amz-json-1.1", "x-amzn-RequestId": "a-request-id"}
-        return AWSResponse("https://127.0.0.1/", status, headers, _Raw(body))
+        return AWSResponse("https://127.0.0.1/", status, headers, _Raw(content))
 
-    created.meta.events.register("before-send.cloudhsm-v2.*", respond)
-    return created
-
-
-def ratio(subject: Callable[[], None], baseline: Callable[[], None]) -> Callable[[int], float]:
-    """Return a function for pyperf that returns the time of ``subject`` divided by that of ``baseline``."""
-
-    def measure(loops: int) -> float:
-        subject_time = baseline_time = 0.0
-        for _ in range(loops):
-            began = perf_counter()
-            subject()
-            between = perf_counter()
-            baseline()
-            subject_time += between - began
-            baseline_time += perf_counter() - between
-        return subject_time / baseline_time * loops
-
-    return measure
+    boto3.setup_default_session(
+        region_name="us-east-1", aws_access_key_id="AKIDEXAMPLE", aws_secret_access_key="x"
+    )
+    boto3.DEFAULT_SESSION.events.register("before-send.cloudhsm-v2.*", response)
 
 
-def main() -> None:
-    """Measure with the options of pyperf's command line."""
-    runner = pyperf.Runner()
-    raw, library = client(200, RESTORED), RestoreClient(client(200, RESTORED))
-    unchecked = client(200, RESTORED, config=Config(parameter_validation=False))
-    raw_rejected, library_rejected = client(400, REJECTED), RestoreClient(client(400, REJECTED))
+def library_call() -> Callable[[], object]:
+    """Return a call of the library."""
+    respond(200, RESTORED)
+    client = RestoreClient()
+    return lambda: client.restore_backup(BACKUP_ID)
 
-    def raw_call() -> None:
-        raw.restore_backup(BackupId=BACKUP_ID)
 
-    def library_call() -> None:
-        library.restore_backup(BACKUP_ID)
+def boto3_call(**options: Any) -> Callable[[], Any]:
+    """Return a call of boto3."""
+    respond(200, RESTORED)
+    client = boto3.client("cloudhsmv2", **options)
+    return lambda: client.restore_backup(BackupId=BACKUP_ID)
 
-    def unchecked_call() -> None:
-        unchecked.restore_backup(BackupId=BACKUP_ID)
 
-    def plain_call() -> None:
-        Plain.model_validate(raw.restore_backup(BackupId=BACKUP_ID)["Backup"])
+def plain_call() -> Callable[[], object]:
+    """Return a call of boto3 whose response becomes a plain pydantic model."""
+    call = boto3_call()
+    return lambda: Plain.model_validate(call()["Backup"])
 
-    def raw_error() -> None:
+
+def library_error() -> Callable[[], object]:
+    """Return a call of the library that the service rejects."""
+    respond(400, REJECTED)
+    client = RestoreClient()
+
+    def call() -> None:
         try:
-            raw_rejected.restore_backup(BackupId=BACKUP_ID)
-        except ClientError:
-            pass
-
-    def library_error() -> None:
-        try:
-            library_rejected.restore_backup(BACKUP_ID)
+            client.restore_backup(BACKUP_ID)
         except InvalidRequestError:
             pass
 
-    runner.bench_time_func("library, boto3", ratio(library_call, raw_call))
-    runner.bench_time_func("library, plain model", ratio(library_call, plain_call))
-    runner.bench_time_func("plain model, boto3", ratio(plain_call, raw_call))
-    runner.bench_time_func("unchecked, boto3", ratio(unchecked_call, raw_call))
-    runner.bench_time_func("error, boto3", ratio(library_error, raw_error))
+    return call
+
+
+def boto3_error() -> Callable[[], object]:
+    """Return a call of boto3 that the service rejects."""
+    respond(400, REJECTED)
+    client = boto3.client("cloudhsmv2")
+
+    def call() -> None:
+        try:
+            client.restore_backup(BackupId=BACKUP_ID)
+        except ClientError:
+            pass
+
+    return call
+
+
+def library_lambda() -> Callable[[], object]:
+    """Return an invocation of the handler in docs/how-to/aws-lambda.md, which sends two requests."""
+    respond(200, RESTORED)
+    page: dict[str, Any] = {}
+    exec(PAGE.read_text("utf-8").partition("```python\n")[2].partition("```\n")[0], page)
+    handler, event, context = page["handler"], {"backup_id": BACKUP_ID}, Context()
+    return lambda: handler(event, context)
+
+
+def boto3_lambda() -> Callable[[], object]:
+    """Return an invocation of a handler that sends the same two requests with boto3."""
+    respond(200, RESTORED)
+    config = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 2})
+    client = boto3.client("cloudhsmv2", config=config)
+
+    def handler(event: dict[str, Any], _context: Any) -> dict[str, str]:
+        client.restore_backup(BackupId=event["backup_id"])
+        response = client.modify_backup_attributes(BackupId=event["backup_id"], NeverExpires=True)
+        return {"backup_id": response["Backup"]["BackupId"], "state": response["Backup"]["BackupState"]}
+
+    event, context = {"backup_id": BACKUP_ID}, Context()
+    return lambda: handler(event, context)
+
+
+SUBJECTS: Final[dict[str, Callable[[], Callable[[], object]]]] = {
+    "library call": library_call,
+    "boto3 call": boto3_call,
+    "plain call": plain_call,
+    "unchecked call": lambda: boto3_call(config=Config(parameter_validation=False)),
+    "library error": library_error,
+    "boto3 error": boto3_error,
+    "library lambda": library_lambda,
+    "boto3 lambda": boto3_lambda,
+}
+"""What is measured: each function prepares a call and returns it."""
+
+
+def main() -> None:
+    """Print the seconds of processor time of one call of each."""
+    os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+    calls = {name: prepare() for name, prepare in SUBJECTS.items()}
+    seconds = dict.fromkeys(calls, 0.0)
+    for call in calls.values():
+        call()
+    for _ in range(LOOPS):
+        for name, call in calls.items():
+            began = process_time()
+            call()
+            seconds[name] += process_time() - began
+    json.dump({name: total / LOOPS for name, total in seconds.items()}, sys.stdout)
 
 
 if __name__ == "__main__":

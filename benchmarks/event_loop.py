@@ -1,22 +1,20 @@
-"""1,000 restores on one event loop, 8 concurrent ones, with pyperf: the library and aiobotocore (``make bench``).
+"""1,000 restores on one event loop, 8 concurrent ones, of the library and of aiobotocore (``make bench``).
 
-Both use sockets to ``benchmarks.server``, in an environment that has aiobotocore, with a service that takes 0,
-20, and 100 ms. They alternate after 100 restores. The seconds that pyperf receives are a ratio, as in
-``benchmarks.call_overhead``.
+    python -m benchmarks.event_loop   prints the seconds of each as JSON
+
+Both use sockets to ``benchmarks.server``, in an environment that has aiobotocore, with a service that takes 0 and
+20 ms. They alternate after 100 restores.
 """
 
 import asyncio
-import os
-import subprocess
+import json
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
-import pyperf
 from aiobotocore.session import get_session
 
+from benchmarks.measure import fixed_service
 from benchmarks.server import BACKUP
 from cloudhsm_restore.aio import AsyncRestoreClient
 
@@ -43,16 +41,7 @@ async def run_aiobotocore(client: Any) -> None:
     assert ready == EACH_TURN
 
 
-@contextmanager
-def served(milliseconds: int) -> Generator[str, None, None]:
-    command = [sys.executable, "-m", "benchmarks.server", str(milliseconds)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
-        process.terminate()
-
-
-async def ratio(url: str) -> float:
+async def seconds(url: str) -> tuple[float, float]:
     library_time = raw_time = 0.0
     async with (
         AsyncRestoreClient(endpoint_url=url) as client,
@@ -67,14 +56,13 @@ async def ratio(url: str) -> float:
             await run_aiobotocore(raw)
             library_time += between - began
             raw_time += perf_counter() - between
-    return library_time / raw_time
+    return library_time, raw_time
 
 
 if __name__ == "__main__":
-    runner = pyperf.Runner()
-    os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
-    for milliseconds in (0, 20, 100):
-        with served(milliseconds) as url:
-            runner.bench_time_func(
-                f"1,000 restores, {milliseconds} ms", lambda loops, url=url: asyncio.run(ratio(url)) * loops
-            )
+    times: dict[str, float] = {}
+    for milliseconds in (0, 20):
+        with fixed_service(milliseconds) as environment:
+            library, raw = asyncio.run(seconds(environment["AWS_ENDPOINT_URL"]))
+        times |= {f"library {milliseconds} ms": library, f"aiobotocore {milliseconds} ms": raw}
+    json.dump(times, sys.stdout)

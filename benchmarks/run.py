@@ -1,294 +1,213 @@
-"""The table of benchmarks/README.md, and the plot of docs/explanation/speed.md: ``make bench``.
+"""The figures of benchmarks/README.md and docs/explanation/speed.md: ``make bench``.
 
-hyperfine measures whole processes, and pyperf within one. The library and the other alternate in every round,
-and the rounds are many and short, so that a slow moment of the machine affects both. The table has the median
-of the rounds' ratios and their interquartile range. Everything is installed from wheels, as users have it.
+    python -m benchmarks.run            measures, and writes the pages, in about a quarter of an hour
+    python -m benchmarks.run --quick    one round of each, and no page is written: to try it out
+
+hyperfine measures whole processes, and a program measures what happens within one. The library and the other
+alternate in every round, so that a slow moment of the machine affects both. The table has the median of the
+rounds' ratios and their interquartile range. Everything is installed from wheels, as users have it.
 """
 
-import json
-import os
-import shlex
-import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
-from statistics import median, quantiles
-from tempfile import TemporaryDirectory
+from statistics import median
+from time import monotonic
+from typing import Final, NamedTuple
 
-import pyperf
-
+from benchmarks import cost, instructions
 from benchmarks.batch_scaling import measure
-from benchmarks.cli import _PREPARE, _SAMPLE, _one_by_one, _served
+from benchmarks.cli import MANY, PREPARE, SAMPLE, one_by_one, starts
+from benchmarks.measure import (
+    BENCH,
+    CLEAN,
+    PROGRAMS,
+    ROOT,
+    Times,
+    fixed_service,
+    in_process,
+    local_service,
+    machine,
+    need,
+    peak,
+    processes,
+    program,
+    ratios,
+    summary,
+)
+from tests import figures
 
-ROOT = Path(__file__).parent.parent
-PROGRAMS = ROOT / "benchmarks/programs"
-PAGE = ROOT / "benchmarks/README.md"
-BENCH, ASYNC = ROOT / ".venv-bench/bin/python", ROOT / ".venv-bench-async/bin/python"
-AWS = ROOT / ".venv-aws/bin/aws"
-CAPO = ROOT / ".venv-peer-capo/bin/python"
-PEERS = {
+ASYNC: Final = ROOT / ".venv-bench-async/bin/python"
+CAPO: Final = ROOT / ".venv-peer-capo/bin/python"
+PEERS: Final = {
     "aws-resource-validator-cloudhsmv2": ROOT / ".venv-peer-validator/bin/python",
     "boto3-dataclass-cloudhsmv2": ROOT / ".venv-peer-dataclass/bin/python",
 }
-ROUNDS = int(os.environ.get("ROUNDS", "15"))
-MIB = 1024
-
-Times = dict[str, list[float]]
-CLEAN = {
-    name: value
-    for name, value in os.environ.items()
-    if not name.startswith("AWS_") and name != "PYTHONDONTWRITEBYTECODE"
-}
 
 
-@contextmanager
-def fixed_service() -> Iterator[dict[str, str]]:
-    """Start ``benchmarks.server``, and yield the environment for its clients."""
-    command = [sys.executable, "-m", "benchmarks.server"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
-        try:
-            assert process.stdout is not None
-            url = f"http://127.0.0.1:{process.stdout.readline().strip()}"
-            yield CLEAN | {
-                "AWS_ENDPOINT_URL_CLOUDHSM_V2": url,
-                "AWS_ENDPOINT_URL": url,  # capo-cloudhsm-v2 reads this one and AWS_REGION.
-                "AWS_REGION": "us-east-1",
-                "AWS_DEFAULT_REGION": "us-east-1",
-                "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
-                "AWS_SECRET_ACCESS_KEY": "secret",
-                "AWS_EC2_METADATA_DISABLED": "true",
-            }
-        finally:
-            process.terminate()
+class Row(NamedTuple):
+    """A row of the table: a figure beside what it is measured against, and the target, if there is one."""
+
+    what: str
+    against: str
+    figure: str
+    target: str = ""
+
+    def __str__(self) -> str:
+        return f"| {' | '.join(self)} |"
 
 
-def program(name: str, *arguments: object) -> list[str]:
-    """Return the command that runs one of the programs."""
-    return [str(BENCH), str(PROGRAMS / f"{name}.py"), *map(str, arguments)]
+def row(what: str, against: str, values: list[float], sign: str = "", limit: float = 0.0) -> Row:
+    """Return a row of ratios. A target that this run missed is marked."""
+    missed = {"≤": median(values) > limit, "≥": median(values) < limit, "": False}[sign]
+    target = f"{sign} {limit:g}{', **missed**' if missed else ''}" if sign else ""
+    return Row(what, against, summary(values), target)
 
 
-def processes(
-    commands: Mapping[str, list[str]], environment: Mapping[str, str], *options: str, rounds: int = ROUNDS
-) -> Times:
-    """Return hyperfine's median for each command in each round."""
-    times: Times = {name: [] for name in commands}
-    with TemporaryDirectory() as folder:
-        result = Path(folder) / "result.json"
-        for _ in range(rounds):
-            subprocess.run(
-                ["hyperfine", "-N", "--style", "none", "--export-json", str(result), *options,
-                 *map(shlex.join, commands.values())],
-                env=dict(environment), check=True, capture_output=True, cwd=folder,
-            )  # fmt: skip
-            for name, runs in zip(commands, json.loads(result.read_text())["results"], strict=True):
-                times[name].append(median(runs["times"]))
-    return times
+def calls_table(calls: Times) -> Iterator[Row]:
+    """Yield the rows about calls without a network."""
+    yield row("one call, no network", "boto3", ratios(calls, "library call", "boto3 call"))
+    yield row("the same", "boto3 and a plain pydantic model", ratios(calls, "library call", "plain call"))
+    yield row("boto3 and a plain pydantic model", "boto3", ratios(calls, "plain call", "boto3 call"))
+    unchecked = ratios(calls, "unchecked call", "boto3 call")
+    yield row("boto3 with `parameter_validation=False`", "boto3", unchecked)
+    yield row(
+        "one error, no network", "boto3, `except ClientError`", ratios(calls, "library error", "boto3 error")
+    )
+    yield row("one warm Lambda invocation", "boto3", ratios(calls, "library lambda", "boto3 lambda"))
 
 
-def in_process(
-    script: str, pythons: Mapping[str, Path], environment: Mapping[str, str], *options: str
-) -> dict[str, Times]:
-    """Return pyperf's median for each benchmark of a script, in each environment and each round."""
-    times: dict[str, Times] = {name: {} for name in pythons}
-    environment = {**environment, "PYTHONPATH": str(ROOT)}
-    with TemporaryDirectory() as folder:
-        result = Path(folder) / "result.json"
-        for name, python in list(pythons.items()) * ROUNDS:
-            subprocess.run(
-                [str(python), str(ROOT / f"benchmarks/{script}.py"), "--quiet", "-p", "1", "-w", "1", *options,
-                 "-o", str(result), "--inherit-environ",
-                 ",".join(["PYTHONPATH", *(n for n in environment if n.startswith("AWS_"))])],
-                env=environment, check=True, capture_output=True,
-            )  # fmt: skip
-            for benchmark in pyperf.BenchmarkSuite.load(str(result)).get_benchmarks():
-                times[name].setdefault(benchmark.get_name(), []).append(benchmark.median())
-            result.unlink()
-    return times
+def starts_table(times: Times) -> Iterator[Row]:
+    """Yield the rows about processes that start."""
+    yield row("import, and create a client", "boto3", ratios(times, "library client", "boto3 client"))
+    yield row("process start to a READY backup", "boto3", ratios(times, "library restore", "boto3 restore"))
+    yield row("the same", "boto3 and one empty pydantic model", ratios(times, "library restore", "floor"))
 
 
-def peak(command: list[str], environment: Mapping[str, str]) -> float:
-    """Return the peak memory of a command in MiB, the median of the rounds."""
-    return median(_peak(command, environment) for _ in range(ROUNDS))
-
-
-def _peak(command: list[str], environment: Mapping[str, str]) -> float:
-    process = subprocess.Popen(command, env=dict(environment), stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = status
-    if status:
-        raise SystemExit(f"{shlex.join(command)} failed")
-    return usage.ru_maxrss / MIB
-
-
-def compare(times: Times, subject: str, baseline: str) -> str:
-    """Return the median and the interquartile range of the ratios of two commands."""
-    return summary([a / b for a, b in zip(times[subject], times[baseline], strict=True)])
-
-
-def summary(ratios: list[float]) -> str:
-    """Return the median and the interquartile range of ratios."""
-    lower, middle, upper = quantiles(ratios, n=4, method="inclusive")
-    return f"{middle:.3f} ({lower:.3f}–{upper:.3f})"
-
-
-def table() -> Iterator[tuple[str, str, str, str]]:
-    """Yield the rows: the subject, the baseline, the ratio, and the target."""
-    calls = in_process("call_overhead", {"": BENCH}, CLEAN, "-n", "3", "-l", "256")[""]
-    yield "one `restore_backup`, no network", "boto3", summary(calls["library, boto3"]), "≤ 1.02"
-    yield "the same", "boto3 and a plain pydantic model", summary(calls["library, plain model"]), ""
-    yield "boto3 and a plain pydantic model", "boto3", summary(calls["plain model, boto3"]), ""
-    yield "boto3 with `parameter_validation=False`", "boto3", summary(calls["unchecked, boto3"]), ""
-    yield "one error, no network", "boto3, `except ClientError`", summary(calls["error, boto3"]), "≤ 1.05"
-
+def fixed_table(rounds: int) -> Iterator[Row]:
+    """Yield the rows that are measured with the service of fixed responses."""
     with fixed_service() as environment:
-        start = processes(
+        some = processes(
             {
                 "library": program("restore_library"),
-                "floor": program("restore_boto3_and_model"),
-                "boto3": program("restore_boto3"),
+                "capo": [str(CAPO), str(PROGRAMS / "restore_capo.py")],
                 "import": program("import_library"),
                 "three models": program("import_pydantic"),
-                "interpreter": [str(BENCH), "-c", "pass"],
-                "capo": [str(CAPO), str(PROGRAMS / "restore_capo.py")],
-                "aws": [str(AWS), "cloudhsmv2", "restore-backup", "--backup-id", "backup-a2b3c4d5e6f"],
             },
-            environment, "--runs", "1", rounds=3 * ROUNDS,
+            environment, rounds=rounds, warm=True,
         )  # fmt: skip
-        plot({name: median(values) for name, values in start.items()})
-        yield (
-            "process start to a READY backup",
-            "boto3 and one empty pydantic model",
-            compare(start, "library", "floor"),
-            "≤ 1.02",
-        )
-        yield "the same", "boto3 alone", compare(start, "library", "boto3"), ""
-        yield "the same", "AWS CLI", compare(start, "library", "aws"), "≤ 0.85"
-        yield "the same", "capo-cloudhsm-v2", compare(start, "library", "capo"), ""
-        yield (
-            "`import`, models and exceptions",
-            "pydantic and three empty models",
-            compare(start, "import", "three models"),
-            "≤ 1.3",
-        )
+        yield row("process start to a READY backup", "capo-cloudhsm-v2", ratios(some, "library", "capo"))
+        models = ratios(some, "import", "three models")
+        yield row("`import`, models and exceptions", "pydantic and three empty models", models, "≤", 1.3)
 
-        pages = processes(
-            {"library": program("pages_library", 100_000), "boto3": program("pages_boto3", 100_000)}, environment,
-            "--runs", "1", rounds=9,
-        )  # fmt: skip
-        yield (
-            "`describe_backups`, 100,000 backups",
-            "boto3's paginator",
-            compare(pages, "library", "boto3"),
-            "≤ 1.15",
-        )
-        sizes = (1_000, 10_000, 100_000)
-        growth = processes(
-            {str(size): program("pages_library", size) for size in sizes},
-            environment,
-            "--runs",
-            "1",
-            rounds=5,
-        )
+        commands = {"boto3": program("pages_boto3", 100_000)}
+        commands |= {f"{size}": program("pages_library", size) for size in (1_000, 10_000, 100_000)}
+        pages = processes(commands, environment, rounds=min(rounds, 3))
+        listed = ratios(pages, "100000", "boto3")
+        yield row("`describe_backups`, 100,000 backups", "boto3's paginator", listed, "≤", 1.15)
         # The difference of two sizes leaves out the start of the process.
-        small, middle, large = (growth[str(size)] for size in sizes)
-        per_page = {
-            "large": [(b - a) / 90_000 for a, b in zip(middle, large, strict=True)],
-            "small": [(b - a) / 9_000 for a, b in zip(small, middle, strict=True)],
-        }
-        yield (
-            "time per page, from 10,000 to 100,000 backups",
-            "from 1,000 to 10,000",
-            compare(per_page, "large", "small"),
-            "flat",
+        sizes = zip(pages["1000"], pages["10000"], pages["100000"], strict=True)
+        growth = [(large - middle) / 10 / (middle - small) for small, middle, large in sizes]
+        yield row("time per page, from 10,000 to 100,000 backups", "from 1,000 to 10,000", growth, "≤", 1.25)
+        few, all_ = (
+            peak(program("pages_library", number), environment, rounds=1) for number in (1_000, 100_000)
         )
-        few, all_ = (peak(program("pages_library", number), environment) for number in (1_000, 100_000))
-        yield "its peak memory, 100,000 backups", "1,000 backups", f"{all_ - few:+.1f} MiB", "flat"
+        yield Row("its peak memory, 100,000 backups", "1,000 backups", f"{all_ - few:+.1f} MiB", "flat")
 
-        library, boto3 = (peak(program(f"restore_{name}"), environment) for name in ("library", "boto3"))
-        yield "peak memory of the one-restore process", "boto3", f"{library - boto3:+.1f} MiB", "≤ +10 MiB"
 
-        many = in_process("event_loop", {"": ASYNC}, environment, "-n", "1", "-l", "1")[""]
-        for milliseconds in (0, 20, 100):
-            name = f"1,000 restores on one event loop, a service that takes {milliseconds} ms"
-            yield name, "aiobotocore", summary(many[f"1,000 restores, {milliseconds} ms"]), ""
-
-    with _served(1000) as local:
+def many_table(rounds: int) -> Iterator[Row]:
+    """Yield the rows about many restores."""
+    loops = in_process(ASYNC, "benchmarks.event_loop", CLEAN, rounds=rounds)
+    for milliseconds in (0, 20):
+        what = f"1,000 restores on one event loop, a service that takes {milliseconds} ms"
+        names = f"library {milliseconds} ms", f"aiobotocore {milliseconds} ms"
+        yield row(what, "aiobotocore", ratios(loops, *names))
+    all_at_once = 0.0
+    with local_service(MANY) as environment:
         for workers in (1, 4, 8, 16):
-            times = processes(
-                {"library": program("many_library", workers), "boto3": program("many_boto3", workers)},
-                CLEAN | local, "--runs", "1", "--prepare", _PREPARE, rounds=5 if workers == 8 else 3,
-            )  # fmt: skip
-            target = "≥ 0.9" if workers == 8 else ""
-            yield (
-                f"throughput, 1,000 restores, {workers} worker{'s' * (workers > 1)}",
-                "boto3 in a thread pool",
-                compare(times, "boto3", "library"),
-                target,
-            )
-        all_at_once = median(times["library"])
-    with _served(_SAMPLE) as some:
-        yield (
-            "1,000 restores, 16 workers",
-            "AWS CLI in a loop*",
-            f"{_one_by_one(some) / all_at_once:.0f} times as fast",
-            "≥ 50 times",
-        )
-
-    each = {number: [measure(number)[1] for _ in range(3)] for number in (1_000, 10_000)}
-    many = {"many": each[10_000], "few": each[1_000]}
-    yield "time per restore, 10,000 backups", "1,000 backups", compare(many, "many", "few"), "flat"
-
-    build = in_process("models", {"library": BENCH} | PEERS, CLEAN, "-n", "1", "-l", "1")
-    for peer in PEERS:
-        for name, seconds in build["library"].items():
-            pair = {"library": seconds, peer: build[peer][name]}
-            yield (
-                f"100,000 backups from dicts: {name}",
-                peer,
-                compare(pair, "library", peer),
-                "< 1" if "valid" in peer else "",
-            )
+            commands = {who: program(f"many_{who}", workers) for who in ("library", "boto3")}
+            times = processes(commands, environment, *PREPARE, rounds=rounds)
+            what = f"throughput, 1,000 restores, {workers} worker{'s' * (workers > 1)}"
+            target = ("≥", 0.9) if workers == 8 else ()
+            yield row(what, "boto3 in a thread pool", ratios(times, "boto3", "library"), *target)
+            all_at_once = median(times["library"])
+    faster = one_by_one(rounds) / all_at_once
+    yield Row("1,000 restores, 16 workers", "AWS CLI in a loop*", f"{faster:.0f} times as fast", "≥ 50 times")
+    few, many = ([measure(number)[1] for _ in range(min(rounds, 3))] for number in (1_000, 10_000))
+    growth = [a / b for a, b in zip(many, few, strict=True)]
+    yield row("time per restore, 10,000 backups", "1,000 backups", growth, "≤", 1.25)
 
 
-def plot(start: Mapping[str, float]) -> None:
-    """Draw the shares of the time of the process that restores one backup."""
-    parts = {
-        "Python": start["interpreter"],
-        "boto3": start["boto3"] - start["interpreter"],
-        "pydantic": start["floor"] - start["boto3"],
-        "cloudhsm-restore": max(start["library"] - start["floor"], 0.0),
-    }
-    whole, left = sum(parts.values()), 0.0
-    shapes = ['<title id="startup-title">Process start to a READY backup, by component</title>']
-    for row, (name, seconds) in enumerate(parts.items()):
-        share, y = seconds / whole, 62 + row * 24
-        shapes += [
-            f'<rect class="part{row}" x="{left * 360:.1f}" y="4" width="{max(share * 360, 1):.1f}" height="40"/>',
-            f'<rect class="part{row}" x="0" y="{y}" width="14" height="14"/>',
-            f'<text x="22" y="{y + 12}">{name} {share:.1%}</text>',
-        ]
-        left += share
-    svg = (
-        '<svg class="startup" viewBox="0 0 360 152" role="img" aria-labelledby="startup-title" '
-        'xmlns="http://www.w3.org/2000/svg">\n  ' + "\n  ".join(shapes) + "\n</svg>\n"
-    )
-    (ROOT / "docs/_static/startup.svg").write_text(svg, encoding="utf-8")
+def command_table(rounds: int) -> Iterator[Row]:
+    """Yield the rows about the command line."""
+    times = starts(rounds)
+    for ours, aws in (
+        ("--help", "aws --version"),
+        ("list", "aws describe-backups"),
+        ("list --output table", "aws describe-backups"),
+    ):
+        yield row(f"`cloudhsm-restore {ours}`", f"`{aws}`", ratios(times, ours, aws))
+
+
+def models_table(rounds: int) -> Iterator[Row]:
+    """Yield the rows about models that are built from dicts, in turns."""
+    times: dict[str, dict[str, Times]] = {}
+    for _ in range(rounds):
+        for name, python in {"library": BENCH, **PEERS}.items():
+            for what, [seconds] in in_process(python, "benchmarks.models", CLEAN, rounds=1).items():
+                times.setdefault(what, {}).setdefault(name, []).append(seconds)
+    for what, each in times.items():
+        for peer in PEERS:
+            target = ("≤", 1.0) if "valid" in peer else ()
+            yield row(f"100,000 backups from dicts: {what}", peer, ratios(each, "library", peer), *target)
 
 
 def main() -> None:
-    """Measure, and write the table into the page."""
+    """Measure, and write the pages."""
+    need("hyperfine", "valgrind")
+    for python in (BENCH, ASYNC, CAPO, *PEERS.values()):
+        if not Path(python).exists():
+            raise SystemExit(f"{python} is missing. Run: make bench")
+    quick = "--quick" in sys.argv
+    many, some, few = (1, 1, 1) if quick else (15, 5, 3)
+    began = monotonic()
+
+    counts = instructions.count()
+    print(f"The instructions are counted, after {monotonic() - began:.0f} s.", flush=True)
+    calls = in_process(BENCH, "benchmarks.call_overhead", CLEAN, rounds=many)
+    processes_ = cost.starts(many)
+    peaks = cost.memory(some)
+    print(*cost.table(calls, processes_, peaks, counts), sep="\n", flush=True)
+    if not quick:
+        instructions.write(counts)
+        cost.write(calls, processes_, peaks, counts)
     lines = ["| what | against | ratio (middle half) | target |", "| --- | --- | --- | --- |"]
-    for row in table():
-        lines.append(f"| {' | '.join(row)} |")
-        sys.stdout.write(lines[-1] + "\n")
-        sys.stdout.flush()
-    text = PAGE.read_text(encoding="utf-8")
-    before, _, rest = text.partition("<!-- measured -->\n")
-    _, _, after = rest.partition("<!-- end -->\n")
-    PAGE.write_text(
-        f"{before}<!-- measured -->\n" + "\n".join(lines) + f"\n<!-- end -->\n{after}", encoding="utf-8"
+    for part in (
+        calls_table(calls),
+        starts_table(processes_),
+        fixed_table(many),
+        many_table(few),
+        command_table(some),
+        models_table(some),
+    ):
+        for each in part:
+            lines.append(str(each))
+            print(each, flush=True)
+        print(f"{monotonic() - began:.0f} s", flush=True)
+    library, boto3 = peaks
+    growth = Row(
+        "peak memory of the process that restores one", "boto3", f"{library - boto3:+.1f} MiB", "≤ +10 MiB"
     )
+    lines += [str(growth), "", f"\\* from a sample of {SAMPLE}."]
+    if not quick:
+        peers = [f"{name} {_version(python, name)}" for name, python in PEERS.items()]
+        figures.write("benchmarks", lines, f"botocore {version('botocore')}", machine(), *peers)
+
+
+def _version(python: Path, name: str) -> str:
+    [found] = python.parent.parent.glob(f"lib/python*/site-packages/{name.replace('-', '_')}-*.dist-info")
+    return found.name.removesuffix(".dist-info").rpartition("-")[2]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,3 @@
+from cloudhsm_restore import RestoreClient
+
+RestoreClient()
