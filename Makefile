@@ -17,7 +17,7 @@ $(shell rm -rf $(OTHERS))
 endif
 endif
 
-.PHONY: demo picture schema test docs docs-look docs-output check types build sbom licenses audit release versions fault-injection state-space fuzz soak bench bench-tools instructions setup-time throttling javascript clean
+.PHONY: demo picture schema test coverage docs docs-look docs-output check types build sbom licenses audit release versions fault-injection state-space fuzz soak bench bench-tools instructions setup-time throttling javascript clean
 
 demo: .venv/demo
 	.venv/bin/python -m cloudhsm_restore demo
@@ -32,7 +32,11 @@ schema: .venv/demo
 	.venv/bin/python docs/schema.py docs/backup.schema.json
 
 test: .venv/test .venv-aws/done
-	@AWS_CLI=$(CURDIR)/.venv-aws/bin/aws .venv/bin/python -m pytest -n 2 --cov --cov-report=term
+	@AWS_CLI=$(CURDIR)/.venv-aws/bin/aws .venv/bin/python -m pytest -n auto --maxprocesses 8 $(PYTEST_OPTIONS)
+
+# The same with branch coverage, which takes a third more of the processor's time.
+coverage: PYTEST_OPTIONS = --cov --cov-report=term
+coverage: test
 
 # The output of the pages' blocks, from a real run.
 docs-output: .venv/test

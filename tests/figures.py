@@ -46,7 +46,8 @@ COMMANDS: Final = {
 }
 """The blocks, and the command that measures each of them."""
 
-_BLOCK: Final = re.compile(r"<!-- figures: ([\w-]+) -->\n(.*?)<!-- end -->\n", re.DOTALL)
+BLOCK: Final = re.compile(r"<!-- figures: ([\w-]+) -->\n(.*?)<!-- end -->\n", re.DOTALL)
+"""A block on a page: its name, and its text."""
 
 
 class Block(NamedTuple):
@@ -105,12 +106,17 @@ def provenance(*more: str) -> str:
     return f"Measured: {', '.join(parts)}."
 
 
+def pages() -> list[Path]:
+    """Return all pages that can have figures."""
+    found = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")]
+    return sorted(page for page in found if "_build" not in page.parts)
+
+
 def blocks() -> Iterator[Block]:
     """Yield all blocks of all pages."""
-    for page in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")]):
-        if "_build" not in page.parts:
-            for name, text in _BLOCK.findall(page.read_text("utf-8")):
-                yield Block(page, name, text)
+    for page in pages():
+        for name, text in BLOCK.findall(page.read_text("utf-8")):
+            yield Block(page, name, text)
 
 
 def write(name: str, lines: Iterable[str], *more: str) -> None:

@@ -478,12 +478,12 @@ def test_workers_are_limited_by_the_connection_pool(service: LocalCloudHsm, make
     assert 1 <= most <= 3
 
 
-@pytest.mark.parametrize(("polls", "sent"), [(0, 1 + 3), (1, 1 + 1)])
+@pytest.mark.parametrize(("polls", "sent"), [(0, 1 + 2), (1, 1 + 1)])
 def test_boto3_retries_after_the_deadline_only_what_resolves_an_outcome(
     service: LocalCloudHsm, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, polls: int, sent: int
 ) -> None:
     """After the deadline, boto3 retries the DescribeBackups that resolves RestoreBackup, and no other."""
-    client = make_client(service.endpoint_url, retries={"total_max_attempts": 4, "mode": "standard"})
+    client = make_client(service.endpoint_url, retries={"total_max_attempts": 3, "mode": "standard"})
     backup_id = service.add_backup(backup_state=BackupState.CREATE_IN_PROGRESS).backup_id
     described: list[str] = []
 

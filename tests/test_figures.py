@@ -1,11 +1,12 @@
 """The figures on the pages are of the code beside them."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from . import figures
-from .figures import blocks, code_of
+from .figures import BLOCK, blocks, code_of, pages
 
 SOURCE = '''"""A module."""
 
@@ -16,6 +17,14 @@ def double(number: int) -> int:
     """Return twice the number."""
     return number * 2
 '''
+
+
+def test_no_measured_figure_stands_outside_a_block() -> None:
+    """A time in µs, a size in MiB, and a date of measurement stand only in blocks, which name their code."""
+    for page in pages():
+        prose = BLOCK.sub("", page.read_text("utf-8"))
+        found = re.search(r"\d ?µs|\d MiB|(?i:measured on|on 20\d\d-\d\d-\d\d)", prose)
+        assert not found, f"{page.name}: {found}"
 
 
 @pytest.mark.parametrize(
