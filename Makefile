@@ -157,7 +157,7 @@ release: .venv/test
 	DRY_RUN=$(DRY_RUN) .venv/bin/python tools/release.py "$(VERSION)"
 
 # The tables of benchmarks/README.md and docs/explanation/speed.md, in about a quarter of an hour. `make bench QUICK=1`
-# tries it out, and writes nothing. Everything is installed as users have it.
+# is a short run that writes nothing. Everything is installed as users have it.
 bench: bench-tools .venv-bench/done .venv-aws/done
 	.venv-bench/bin/python -m benchmarks.run $(if $(QUICK),--quick)
 
