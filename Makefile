@@ -17,7 +17,7 @@ $(shell rm -rf $(OTHERS))
 endif
 endif
 
-.PHONY: demo picture schema test coverage docs docs-look docs-output check types build sbom licenses audit release versions fault-injection state-space fuzz soak bench bench-tools instructions setup-time throttling javascript clean
+.PHONY: demo picture schema test coverage docs docs-look docs-output check types build sbom licenses audit release versions fault-injection state-space mutants fuzz soak bench bench-tools instructions setup-time throttling javascript clean
 
 demo: .venv/demo
 	.venv/bin/python -m cloudhsm_restore demo
@@ -206,6 +206,11 @@ javascript: .venv/dev
 state-space: .venv/test
 	.venv/bin/python -m tests.state_space $(WRITE)
 
+# 500 mutants of the core, in less than half an hour on two processors; `make mutants SAMPLE=2000` takes all.
+SAMPLE ?= 500
+mutants: .venv/test
+	.venv/bin/python -m tests.mutants --sample $(SAMPLE) --write
+
 # An hour of coverage-guided fuzzing with atheris, in half an hour. It writes its table only for the whole hour.
 SECONDS ?= 3600
 fuzz: .venv-fuzz/done
@@ -256,4 +261,4 @@ soak: .venv/test
 	touch $@
 
 clean:
-	rm -rf .venv .venv-* dist sbom.cdx.json docs/_build .coverage .coverage.* .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-* dist sbom.cdx.json docs/_build .coverage .coverage.* .fuzz .hypothesis .mutants .mypy_cache .pytest_cache .ruff_cache
