@@ -619,6 +619,29 @@ def test_a_source_that_swallows_its_cancellation(run: Run, service: LocalCloudHs
     assert service.requests == ()
 
 
+def test_a_source_that_fails_while_it_is_closed(
+    run: Run, service: LocalCloudHsm, caplog: pytest.LogCaptureFixture
+) -> None:
+    """asyncio does not log that the exception of a task was never retrieved."""
+
+    async def source() -> AsyncIterator[str]:
+        yield " bad "
+        try:
+            await asyncio.sleep(60)
+        finally:
+            raise OSError
+
+    async def main() -> None:
+        client = new_client(service)
+        async with client, aclosing(client.restore_backups(source(), max_workers=2)) as results:
+            await anext(results)
+            await asyncio.sleep(0.01)
+        gc.collect()
+
+    run(main())
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
+
+
 def test_arguments_are_checked_at_once(service: LocalCloudHsm) -> None:
     """What no backup ID can make good is raised before anything is iterated."""
     client = new_client(service)

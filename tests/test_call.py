@@ -471,6 +471,15 @@ def test_a_response_without_a_valid_backup_is_ambiguous(
     assert caught.value.backup_id == BACKUP_ID
 
 
+@pytest.mark.parametrize("response", [{}, {"Backup": None}, {"Backup": {}}])
+def test_a_response_without_a_backup_is_not_called_malformed(
+    raw_server: RawServer, make_blocking_client: MakeClient, response: object
+) -> None:
+    """The message says that there is no backup, as in a response of another service."""
+    with pytest.raises(UnexpectedResponseError, match=r"unexpected response: no Backup in it[.;]"):
+        make_blocking_client(raw_server.respond(http(response))).restore_backup(BACKUP_ID)
+
+
 def test_an_unexpected_response_is_kept(raw_server: RawServer, make_client: MakeClient) -> None:
     """``response`` holds what boto3 parsed of the response."""
     client = make_client(raw_server.respond(http({"Backup": wire_backup(BackupState=5)})))

@@ -281,6 +281,7 @@ def test_data_is_bounded(text: str) -> None:
     assert repr(mask.data(deep)).count("[") <= 10
     assert len(repr(mask.data([TOKEN] * 100_000))) < 10_000
     assert len(mask.data({"a": "x" * 10 * KEPT})["a"]) == KEPT
+    assert len(repr(mask.data(["x" * KEPT, text] * 100))) < 40 * KEPT
     assert mask.data(b"x" + TOKEN.encode()) == b"x***"
     assert mask.data({"x": object()}) == {"x": "<object>"}
     assert mask.data({"Authorization": "abc", "Set-Cookie": "d"}) == {

@@ -545,6 +545,19 @@ def test_a_contradiction_at_the_deadline_stays_unknown(after: list[Outcome]) -> 
     assert "The backup may have been restored anyway." in str(run.error)
 
 
+def test_a_contradiction_exactly_at_the_deadline() -> None:
+    """The rejection is raised, and not a timeout: it says more."""
+    machine = RestoreStateMachine("backup-1", never_expires=True, timeout=60, now=0, random=lambda: 0.5)
+    rejection, step = error(InvalidRequestError), machine.first
+    for outcome in (Response(READY, None), rejection):
+        following = machine.advance(step, outcome, 1)
+        assert isinstance(following, Step)
+        step = following
+    with pytest.raises(InvalidRequestError) as caught:
+        machine.advance(step, Response(READY, None), 60)
+    assert caught.value is rejection
+
+
 def test_deleted_again_during_the_exemption() -> None:
     """A backup that is PENDING_DELETION again is restored again."""
     run = Run(READY, PENDING, READY, EXEMPT, never_expires=True)
