@@ -947,6 +947,13 @@ def client_error(code: str, operation: str = "RestoreBackup", **metadata: Any) -
     return boto.ClientError(response, operation)
 
 
+def circular() -> Exception:
+    """Return an error that comes from another, which comes from the first."""
+    inner = OSError()
+    inner.__cause__ = boto.HTTPClientError(error=inner)
+    return inner.__cause__
+
+
 URL = "https://cloudhsmv2.us-east-1.amazonaws.com/"
 DOUBLES: dict[str, tuple[Callable[[], Exception], type[RestoreError], bool]] = {
     "no address": (
@@ -978,6 +985,7 @@ DOUBLES: dict[str, tuple[Callable[[], Exception], type[RestoreError], bool]] = {
         ResponseTimeoutError, True,
     ),
     "unknown": (lambda: boto.HTTPClientError(error=raised(OSError())), TransportError, True),
+    "circular": (circular, TransportError, True),
     "parser": (lambda: ResponseParserError("no JSON"), UnexpectedResponseError, True),
     "a method's name": (
         lambda: client_error("InternalFailure", "restore_backup"), InternalFailureError, True
