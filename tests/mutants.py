@@ -59,6 +59,8 @@ LOADED: Final = (
 
 
 EVERYWHERE: Final = (0, sys.maxsize)
+FAILED, ENDED = 98, 99
+"""Exit codes: pytest itself failed; a `BaseException` ended it, perhaps the mutant's."""
 
 
 # --- The mutants ---
@@ -373,7 +375,7 @@ def _in_child(tree: Path, work: Callable[[], int]) -> int:
         return work()
     except BaseException as error:
         os.write(2, repr(error).encode())
-        return 99
+        return FAILED if isinstance(error, Exception) else ENDED
 
 
 class Chosen:
@@ -490,21 +492,21 @@ def tests_of(mutant: Mutant, reached: dict[str, Reached], budget: float) -> dict
         if test in record.seconds and any(first <= number <= last for number in numbers)
     } or {test: seconds for name in PROCESSES for test, seconds in reached[name].seconds.items()}
     chosen: dict[str, float] = {}
-    for _, seconds, test in ranked(found):
-        if sum(chosen.values()) + seconds <= budget:
-            chosen[test] = seconds
+    for test in ranked(found):
+        if sum(chosen.values()) + found[test] <= budget:
+            chosen[test] = found[test]
     return chosen
 
 
-def ranked(tests: dict[str, float]) -> list[tuple[int, float, str]]:
-    """Return the tests, the fastest first: one of each name, then a second of each, and so on."""
-    ranks = Counter[str]()
-    found: list[tuple[int, float, str]] = []
+def ranked(tests: dict[str, float]) -> list[str]:
+    """Return the tests, the fast ones first, and those later that differ from others only in a parameter."""
+    numbers = Counter[str]()
+    costs: dict[str, float] = {}
     for test, seconds in sorted(tests.items(), key=lambda item: item[1]):
         name = test.partition("[")[0]
-        found.append((ranks[name], seconds, test))
-        ranks[name] += 1
-    return sorted(found)
+        numbers[name] += 1
+        costs[test] = numbers[name] * (seconds + 0.05)
+    return sorted(tests, key=costs.__getitem__)
 
 
 class Run:
@@ -519,7 +521,8 @@ class Run:
     def check(self) -> None:
         """Run one test with each name without a change. Those that fail are left out of the run."""
         seconds = {test: each for record in self._reached.values() for test, each in record.seconds.items()}
-        order = [test for rank, each, test in ranked(seconds) if not rank and each <= self._budget]
+        order = [test for test in ranked(seconds) if seconds[test] <= self._budget]
+        order = [*{test.partition("[")[0]: test for test in reversed(order)}.values()]
         failures = WORK / "failures.json"
 
         def done(code: int | None) -> None:
@@ -537,8 +540,8 @@ class Run:
         """Run the tests of a mutant, and note it if it survives."""
 
         def done(code: int | None) -> None:
-            if code == pytest.ExitCode.NO_TESTS_COLLECTED:
-                sys.exit(f"no test was run for {mutant.key}")
+            if code in {pytest.ExitCode.NO_TESTS_COLLECTED, FAILED}:
+                sys.exit(f"no test was run for {mutant.key}: exit code {code}; see {WORK}")
             if code == 0:
                 self.survivors.append(mutant)
                 print(
