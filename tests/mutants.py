@@ -159,7 +159,11 @@ def _changes(
         return
     is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     if isinstance(node, ast.stmt):
-        if is_function:
+        if isinstance(node, ast.FunctionDef) and any(
+            "cache" in ast.unparse(it) for it in node.decorator_list
+        ):
+            reach = EVERYWHERE  # Only the first test that needs the result runs it.
+        elif is_function:
             reach = node.lineno, node.end_lineno or node.lineno
         elif reach != EVERYWHERE:
             body = getattr(node, "body", None)
@@ -610,6 +614,9 @@ def main() -> None:
             print(f"interrupted; the figures are of the first {judged} mutants")
         processes.join()
     explained = explanations()
+    if not options.module and not options.again:
+        for key in explained.keys() - {mutant.key for mutant in everything}:
+            print(f"explained, but not a mutant any more: {key}")
     alive = sorted(run.survivors)
     unexplained = [mutant for mutant in alive if mutant.key not in explained]
     last.write_text(json.dumps([mutant.key for mutant in unexplained]), "utf-8")

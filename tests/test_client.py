@@ -107,6 +107,16 @@ def test_invalid_client_settings(arguments: dict[str, Any]) -> None:
         RestoreClient(**arguments)
     assert caught.value.operation is None
     assert not caught.value.outcome_unknown
+    assert not caught.value.retryable
+    assert "could not load credentials" not in str(caught.value)
+
+
+def test_an_interrupt_while_the_client_is_created(caplog: pytest.LogCaptureFixture) -> None:
+    """It propagates, and the log reports no outcome: there is no restore yet."""
+    session: Any = Mock(client=Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        RestoreClient(session=session)
+    assert caplog.records == []
 
 
 @pytest.mark.usefixtures("credentials")

@@ -23,7 +23,7 @@ from cloudhsm_restore import (
     RestoreResult,
     WaitTimeoutError,
 )
-from cloudhsm_restore._backoff import Stopwatch
+from cloudhsm_restore._backoff import Stopwatch, Throttle
 from cloudhsm_restore.testing import Fault, LocalCloudHsm
 
 from .clients import config
@@ -275,6 +275,12 @@ def test_invalid_options(service: LocalCloudHsm, make_client: MakeClient, option
     assert service.requests == ()
 
 
+def test_an_option_that_python_cannot_show(make_blocking_client: MakeClient, service: LocalCloudHsm) -> None:
+    """An integer with more digits than Python converts is shown as its type."""
+    with pytest.raises(ParameterError, match="timeout must be a number of seconds, 0 or more, not int"):
+        make_blocking_client(service.endpoint_url).ensure_restored("backup-1", timeout=10**5000)
+
+
 @pytest.mark.parametrize("operation", ["RestoreBackup", "ModifyBackupAttributes"])
 def test_boto3_sends_no_retry_after_the_deadline(
     service: LocalCloudHsm, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, operation: str
@@ -344,6 +350,27 @@ def test_results_are_in_order_of_completion(service: LocalCloudHsm, make_client:
     assert {next(results).backup_id for _ in fast} == set(fast)
     service.change_backup(slow, backup_state=BackupState.READY)
     assert [(result.backup_id, result.ok) for result in results] == [(slow, True)]
+
+
+def test_a_result_does_not_wait_for_further_ids(
+    service: LocalCloudHsm, make_blocking_client: MakeClient
+) -> None:
+    """While a generator of IDs is slow, the results that are there are yielded."""
+    ids = pending(service, 7)
+    seen: list[str] = []
+    seen_at_the_end: list[str] = []
+
+    def source() -> Iterator[str]:
+        for backup_id in ids:
+            yield backup_id
+            while service.backups[backup_id].backup_state is not BackupState.READY:
+                time.sleep(0.01)
+        seen_at_the_end.extend(seen)
+
+    for result in make_blocking_client(service.endpoint_url).restore_backups(source(), max_workers=4):
+        seen += [result.backup_id]
+    assert seen_at_the_end
+    assert sorted(seen) == sorted(ids)
 
 
 def test_empty_input(make_client: MakeClient, service: LocalCloudHsm) -> None:
@@ -476,6 +503,11 @@ def test_workers_are_limited_by_the_connection_pool(service: LocalCloudHsm, make
     for _ in client.restore_backups(pending(service, 60), max_workers=50):
         most = max(most, connections(service))
     assert 1 <= most <= 3
+
+
+def test_a_wait_is_taken_however_short_it_is() -> None:
+    """The first backoff is below half a second. Without it, a client would add to the load at once."""
+    assert [*Throttle().delays(0.01, lambda: 300.0)] == [0.01]
 
 
 @pytest.mark.parametrize(("polls", "sent"), [(0, 1 + 2), (1, 1 + 1)])

@@ -143,3 +143,5 @@ def test_an_invalid_certificate_bundle(
     error = restore_error(make_client, listen(lambda raw: context.wrap_socket(raw, server_side=True).close()))
     assert type(error) is ConfigurationError
     assert not error.outcome_unknown
+    assert not error.retryable
+    assert "could not load credentials" not in str(error)
