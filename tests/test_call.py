@@ -173,6 +173,30 @@ def test_every_error_code_has_its_class(
 @pytest.mark.parametrize(
     ("status", "cls"),
     [
+        ("401", AuthenticationError),
+        ("403", AccessDeniedError),
+        ("429", ThrottlingError),
+        ("500", InternalFailureError),
+        ("502", InternalFailureError),
+        ("503", InternalFailureError),
+        ("504", InternalFailureError),
+    ],
+)
+def test_a_status_in_place_of_an_error_code(
+    stubbed: tuple[RestoreClient, Stubber], status: str, cls: type[ApiError]
+) -> None:
+    """botocore puts the HTTP status there if a response has no code. It has its class, also in a stub."""
+    client, stubber = stubbed
+    stubber.add_client_error("restore_backup", status)
+    with pytest.raises(ApiError) as caught:
+        client.restore_backup("backup-1")
+    assert type(caught.value) is cls
+    assert caught.value.outcome_unknown
+
+
+@pytest.mark.parametrize(
+    ("status", "cls"),
+    [
         (301, ApiError),
         (307, ApiError),
         (400, ApiError),

@@ -5,7 +5,7 @@ import logging
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import count, islice
 from typing import Any
 from unittest.mock import Mock
 
@@ -348,6 +348,28 @@ def test_invalid_filters(make_client: MakeClient, raw_server: RawServer, filters
     with pytest.raises(ParameterError) as caught:
         client.describe_backups(**filters)
     assert next(iter(filters)) in str(caught.value)
+
+
+def endless(page: list[dict[str, str]]) -> Any:
+    """Return a client that lists this page again and again, each time with a new token."""
+    tokens = count()
+    client = Mock(spec=["restore_backup", "describe_backups"])
+    client.describe_backups.side_effect = lambda **_: {"Backups": page, "NextToken": f"token-{next(tokens)}"}
+    return client
+
+
+def test_a_list_that_never_ends() -> None:
+    """After 100 pages in a row without what is looked for, the list is given up. Other pages are yielded."""
+    other = [{"BackupId": "backup-other"}]
+    client = endless(page=[])
+    with pytest.raises(UnexpectedResponseError, match="100 pages"):
+        next(RestoreClient(client).describe_backups())
+    assert client.describe_backups.call_count == 100
+    client = endless(other)
+    with pytest.raises(UnexpectedResponseError, match="100 pages"):
+        RestoreClient(client).get_backup(BACKUP_ID)
+    assert client.describe_backups.call_count == 100
+    assert len([*islice(RestoreClient(endless(other)).describe_backups(), 150)]) == 150
 
 
 def test_a_repeated_next_token(raw_server: RawServer, make_client: MakeClient) -> None:
