@@ -290,9 +290,10 @@ class Call:
         missed = isinstance(error, ApiError) and error.attempts > max(self._attempts, 1)
         # In flight: a handler raised it after the request was sent, before the attempt was observed.
         unresolved = self._ambiguous or self.in_flight or missed or not observed
-        error.outcome_unknown = unresolved or may_have_succeeded(
-            type(error), getattr(error, "response", None)
-        )
+        # An error response was the last attempt's, which is already judged if there was one.
+        is_judged = isinstance(error, ApiError) and self._attempts > 0
+        response = getattr(error, "response", None)
+        error.outcome_unknown = unresolved or (not is_judged and may_have_succeeded(type(error), response))
 
     def _to_restore_error(self, error: BaseException) -> RestoreError | None:
         if isinstance(error, RestoreError) or not isinstance(error, Exception):
