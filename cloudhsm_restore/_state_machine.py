@@ -21,7 +21,8 @@ After DescribeBackups
     a retryable error                                        wait, DescribeBackups
     any other error                                          raise it; an unknown outcome remains unknown
 After ModifyBackupAttributes, which is idempotent
-    InvalidRequestError, ResourceNotFoundError               DescribeBackups; if READY, wait, RestoreBackup
+    InvalidRequestError, ResourceNotFoundError               DescribeBackups; if READY, wait, RestoreBackup,
+                                                             and retry it once if that shows READY
     any other ambiguous error                                DescribeBackups
     a retryable error                                        wait, ModifyBackupAttributes
     any other error                                          raise it; the backup is restored anyway
@@ -122,6 +123,7 @@ class RestoreStateMachine:
         self._exempted = never_expires is None  # whether a response to the exemption confirmed it
         self._rejected_exemption: ApiError | None = None  # until a state explains it, or one is accepted
         self._not_pending = False  # whether RestoreBackup was rejected after the exemption was
+        self._exemption_retried = False  # whether it was sent again after that
         self._changed: bool | None = False
 
     @property
@@ -201,7 +203,12 @@ class RestoreStateMachine:
                 self._backup_id, response.backup, changed=self._changed, request_id=response.request_id
             )
         if rejection is not None and self._not_pending:
-            raise self._finalize(rejection)  # It has another reason than the state.
+            # The rejection had another reason than the state. Perhaps it was the state of a moment before.
+            if self._exemption_retried or now >= self.deadline:
+                raise self._finalize(rejection)
+            self._exemption_retried = True
+            self._rejected_exemption = None
+            return self._wait(Action.EXEMPT, now, "exemption rejected")
         self._rejected_exemption = None
         if action is Action.EXEMPT or self._exemption_unknown or now >= self.deadline:
             return self._wait(Action.EXEMPT, now, "never_expires not set")

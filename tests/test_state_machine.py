@@ -484,13 +484,22 @@ def test_a_rejected_exemption_outranks_a_stale_response() -> None:
 
 
 def test_an_exemption_that_is_rejected_for_another_reason() -> None:
-    """RestoreBackup is rejected, so that READY is certain, and the rejection is the error."""
+    """RestoreBackup is rejected, so that READY is certain. The second rejection is the error."""
     rejection = error(InvalidRequestError)
-    run = Run(READY, rejection, READY, error(InvalidRequestError), READY, never_expires=True)
-    assert run.calls == [RESTORE, MODIFY, DESCRIBE, RESTORE, DESCRIBE]
+    once: list[Outcome] = [error(InvalidRequestError), READY, error(InvalidRequestError), READY]
+    run = Run(READY, *once, rejection, *once[1:], never_expires=True)
+    assert run.calls == [RESTORE, *[MODIFY, DESCRIBE, RESTORE, DESCRIBE] * 2]
     assert run.error is rejection
     assert run.error.backup is READY
     assert not run.error.outcome_unknown
+
+
+def test_an_exemption_that_comes_too_early_is_retried() -> None:
+    """The part of the service that rejects it may not have seen the restore yet. The second is accepted."""
+    rejected = error(InvalidRequestError)
+    run = Run(READY, rejected, READY, rejected, READY, EXEMPT, never_expires=True)
+    assert run.calls == [RESTORE, MODIFY, DESCRIBE, RESTORE, DESCRIBE, MODIFY]
+    assert run.result is EXEMPT
 
 
 @pytest.mark.parametrize("unknown", [False, True])
