@@ -47,6 +47,7 @@ from .exceptions import (
     ParameterError,
     ResourceNotFoundError,
     RestoreError,
+    TransportError,
     UnexpectedResponseError,
     is_mapping,
     section,
@@ -287,7 +288,10 @@ class Call:
             return
         # boto3 validates the parameters before the first attempt.
         observed = self.observed or isinstance(error, ParameterError)
-        missed = isinstance(error, ApiError) and error.attempts > max(self._attempts, 1)
+        if isinstance(error, ApiError):
+            missed = error.attempts > max(self._attempts, 1)
+        else:
+            missed = isinstance(error, TransportError) and self._attempts == 0
         # In flight: a handler raised it after the request was sent, before the attempt was observed.
         unresolved = self._ambiguous or self.in_flight or missed or not observed
         # An error response was the last attempt's, which is already judged if there was one.
