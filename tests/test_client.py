@@ -354,7 +354,11 @@ def endless(page: list[dict[str, str]]) -> Any:
     """Return a client that lists this page again and again, each time with a new token."""
     tokens = count()
     client = Mock(spec=["restore_backup", "describe_backups"])
-    client.describe_backups.side_effect = lambda **_: {"Backups": page, "NextToken": f"token-{next(tokens)}"}
+
+    def describe_backups(**_: object) -> dict[str, Any]:
+        return {"Backups": page, "NextToken": f"token-{next(tokens)}"}
+
+    client.describe_backups.side_effect = describe_backups
     return client
 
 

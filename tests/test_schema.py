@@ -33,7 +33,8 @@ def is_date_time(value: object) -> bool:
 
 def check(value: object, schema: dict[str, Any]) -> None:
     """Raise unless the value fits the schema, which is checked once elsewhere."""
-    for error in Draft202012Validator(schema, format_checker=formats).iter_errors(value):
+    validator: Any = Draft202012Validator(schema, format_checker=formats)
+    for error in validator.iter_errors(value):
         raise error
 
 
