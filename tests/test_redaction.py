@@ -13,7 +13,7 @@ import textwrap
 import traceback
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from types import FrameType
+from types import FrameType, SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
@@ -22,7 +22,7 @@ import pytest
 from botocore.exceptions import ClientError, ConfigParseError, HTTPClientError
 
 from cloudhsm_restore import ApiError, ConfigurationError, ConnectError, RestoreClient, RestoreError
-from cloudhsm_restore._redaction import KEPT, PATTERNS_ONLY, Masker, printable, url_secrets
+from cloudhsm_restore._redaction import KEPT, PATTERNS_ONLY, Masker, masker_of, printable, url_secrets
 
 from .clients import config
 from .raw_server import BACKUP_ID, RawServer, error_response, http, wire_backup
@@ -302,6 +302,46 @@ def test_a_secret_at_the_cut_is_masked_whole() -> None:
 def test_a_secret_with_a_space_in_it_is_masked() -> None:
     """A password can be of several words."""
     assert Masker(["my pass phrase"]).text("before my pass phrase after") == "before *** after"
+
+
+def test_a_secret_that_looks_as_if_it_had_escapes_is_masked() -> None:
+    """The password of a URL is masked as it was written there and as it was meant, and in JSON."""
+    mask = Masker(url_secrets(None, "http://user:p%41ss%40word@127.0.0.1:1"))
+    assert mask.text("before p%41ss%40word and pAss@word after") == "before *** and *** after"
+    assert Masker(['p%41ss"word']).text(r'before "p%41ss\"word" after') == "before *** after"
+
+
+def test_what_was_sent_is_masked() -> None:
+    """The token of credentials that have been refreshed since, and the signature, are in the request."""
+    authorization = b"AWS4-HMAC-SHA256 Credential=a/b, SignedHeaders=host, Signature=0123456789abcdef"
+    headers = {"X-Amz-Security-Token": TOKEN.encode(), "Authorization": authorization}
+    mask = masker_of(None, SimpleNamespace(headers=headers), ())
+    assert mask.text(f"{TOKEN} and 0123456789abcdef") == "*** and ***"
+
+
+def test_what_the_caller_was_handling_stays_as_it_is() -> None:
+    """An exception that is handled while this library is called is the caller's."""
+    handled, error = json.JSONDecodeError("Expecting value", "text", 0), ValueError(TOKEN)
+    error.__context__ = handled
+    assert Masker([TOKEN]).exception(error, handled) is error
+    assert error.args == ("***",)
+    assert error.__context__ is handled
+
+
+def test_the_text_of_an_exception_is_kept() -> None:
+    """An attribute that was not set is not set by masking."""
+    error = Masker([TOKEN]).exception(FileNotFoundError(2, "No such file", TOKEN), None)
+    assert str(error) == "[Errno 2] No such file: '***'"
+
+
+def test_the_data_of_an_exception_is_bounded() -> None:
+    """A response that is nested too deep to pickle is bounded in botocore's exception, too."""
+    deep: Any = "no secret"
+    for _ in range(100):
+        deep = [deep]
+    response: Any = {"Error": {"Message": deep}}
+    error: Any = Masker([TOKEN]).exception(ClientError(response, "RestoreBackup"), None)
+    assert repr(error.response).count("[") < 10
 
 
 def test_the_name_of_a_field_masks_its_value() -> None:
