@@ -306,8 +306,8 @@ def test_a_secret_with_a_space_in_it_is_masked() -> None:
 
 def test_a_secret_that_looks_as_if_it_had_escapes_is_masked() -> None:
     """The password of a URL is masked as it was written there and as it was meant, and in JSON."""
-    mask = Masker(url_secrets(None, "http://user:p%41ss%40word@127.0.0.1:1"))
-    assert mask.text("before p%41ss%40word and pAss@word after") == "before *** and *** after"
+    mask = Masker(url_secrets(None, "http://user:p%C3%A4ss%40word@127.0.0.1:1"))
+    assert mask.text("before p%C3%A4ss%40word and päss@word after") == "before *** and *** after"
     assert Masker(['p%41ss"word']).text(r'before "p%41ss\"word" after') == "before *** after"
 
 
@@ -330,7 +330,7 @@ def test_what_the_caller_was_handling_stays_as_it_is() -> None:
 
 def test_the_text_of_an_exception_is_kept() -> None:
     """An attribute that was not set is not set by masking."""
-    error = Masker([TOKEN]).exception(FileNotFoundError(2, "No such file", TOKEN), None)
+    error = Masker([TOKEN]).exception(FileNotFoundError(2, "No such file", TOKEN), KeyError())
     assert str(error) == "[Errno 2] No such file: '***'"
 
 
