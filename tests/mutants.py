@@ -553,7 +553,7 @@ class Run:
                 )
 
         tests = tests_of(mutant, self._reached, self._budget)
-        timeout = 20 + 5 * sum(tests.values())
+        timeout = 20 + 2 * sum(tests.values())
         self._processes.run(partial(_pytest, Chosen(tests), "-x"), timeout, done, mutant)
 
 
