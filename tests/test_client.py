@@ -352,13 +352,8 @@ def test_invalid_filters(make_client: MakeClient, raw_server: RawServer, filters
 
 def endless(page: list[dict[str, str]]) -> Any:
     """Return a client that lists this page again and again, each time with a new token."""
-    tokens = count()
     client = Mock(spec=["restore_backup", "describe_backups"])
-
-    def describe_backups(**_: object) -> dict[str, Any]:
-        return {"Backups": page, "NextToken": f"token-{next(tokens)}"}
-
-    client.describe_backups.side_effect = describe_backups
+    client.describe_backups.side_effect = ({"Backups": page, "NextToken": f"token-{n}"} for n in count())
     return client
 
 
