@@ -209,7 +209,7 @@ state-space: .venv/test
 # 500 mutants of the core, in less than half an hour on two processors; `make mutants SAMPLE=2000` takes all.
 SAMPLE ?= 500
 mutants: .venv/test
-	.venv/bin/python -m tests.mutants --sample $(SAMPLE) --write
+	.venv/bin/python -m tests.mutants --sample $(SAMPLE) $(WRITE)
 
 # An hour of coverage-guided fuzzing with atheris, in half an hour. It writes its table only for the whole hour.
 SECONDS ?= 3600
