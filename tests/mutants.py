@@ -21,6 +21,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -495,8 +496,10 @@ def tests_of(mutant: Mutant, reached: dict[str, Reached], budget: float) -> dict
         for test, numbers in record.lines.get(mutant.module, {}).items()
         if test in record.seconds and any(first <= number <= last for number in numbers)
     } or {test: seconds for name in PROCESSES for test, seconds in reached[name].seconds.items()}
+    # A test whose parameter is what was changed, such as an error code, comes first.
+    words = re.findall(r"'(\w+)'", mutant.change)
     chosen: dict[str, float] = {}
-    for test in ranked(found):
+    for test in sorted(ranked(found), key=lambda test: not any(word in test for word in words)):
         if sum(chosen.values()) + found[test] <= budget:
             chosen[test] = found[test]
     return chosen
@@ -577,7 +580,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the sample (default: 1)")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default: 2)")
     parser.add_argument(
-        "--budget", type=float, default=30.0, help="seconds of tests for a mutant (default: 30)"
+        "--budget", type=float, default=60.0, help="seconds of tests for a mutant (default: 60)"
     )
     parser.add_argument("--module", action="append", help="only this module; can be repeated")
     parser.add_argument("--again", action="store_true", help="only the unexplained survivors of the last run")
