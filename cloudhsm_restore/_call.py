@@ -146,6 +146,12 @@ class Call:
                 message = f"interrupted by {type(error).__name__}, its outcome is unknown"
                 log(logging.WARNING, message, **self._details)
             return
+        if isinstance(error, UnexpectedResponseError):
+            # Without the frames that parsed the response: their local variables have it as it came.
+            try:
+                raise error.with_traceback(None)
+            finally:
+                del error, traceback
         translated, cause = self._translate(error)
         if translated is None:
             return

@@ -48,8 +48,8 @@ def nothing_leaks(caplog: pytest.LogCaptureFixture) -> Generator[list[RestoreErr
     shown += [str(vars(record)) for record in caplog.records if record.name.startswith("cloudhsm_restore")]
     shown.append("".join(traceback.format_exception(failure.__cause__)) if failure.__cause__ else "")
     for frame, _ in traceback.walk_tb(failure.__traceback__):
-        # An error tracker sends local variables. Those of `_call` have the response as it came.
-        if frame.f_globals["__name__"] == "cloudhsm_restore.client":
+        # An error tracker sends local variables.
+        if frame.f_globals["__name__"].startswith("cloudhsm_restore."):
             shown.append(repr(frame.f_locals))
     for text in shown:
         for secret in SECRETS:
