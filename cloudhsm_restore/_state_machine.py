@@ -122,7 +122,7 @@ class RestoreStateMachine:
         self._exemption_unknown = False
         self._exempted = never_expires is None  # whether a response to the exemption confirmed it
         self._rejected_exemption: ApiError | None = None  # until a state explains it, or one is accepted
-        self._not_pending = False  # whether RestoreBackup was rejected after the exemption was
+        self._not_pending = False  # whether RestoreBackup was rejected after a rejected exemption
         self._exemption_retried = False  # whether it was sent again after that
         self._changed: bool | None = False
 
@@ -219,7 +219,7 @@ class RestoreStateMachine:
             self._restore_unknown = True
             self._changed = self._changed or None
         if error.outcome_unknown or isinstance(error, InvalidRequestError):
-            self._not_pending = self._rejected_exemption is not None and not error.outcome_unknown
+            self._not_pending = not error.outcome_unknown
             self._unresolved_error = error
             return Step(Action.DESCRIBE, resolves=True)
         # If an earlier outcome is unknown, it can still be resolved, so that this error does not end it.
