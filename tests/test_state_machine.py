@@ -495,7 +495,7 @@ def test_an_exemption_that_is_rejected_for_another_reason() -> None:
 
 
 def test_an_exemption_that_comes_too_early_is_retried() -> None:
-    """The part of the service that rejects it may not have seen the restore yet. The second is accepted."""
+    """The part of the service that rejects it has perhaps not seen the restore. The second is accepted."""
     rejected = error(InvalidRequestError)
     run = Run(READY, rejected, READY, rejected, READY, EXEMPT, never_expires=True)
     assert run.calls == [RESTORE, MODIFY, DESCRIBE, RESTORE, DESCRIBE, MODIFY]
