@@ -17,7 +17,7 @@ $(shell rm -rf $(OTHERS))
 endif
 endif
 
-.PHONY: demo picture schema test coverage docs docs-look docs-output check types build sbom licenses audit release versions fault-injection state-space mutants fuzz soak bench bench-tools instructions setup-time throttling javascript clean
+.PHONY: demo picture schema test coverage docs docs-look docs-output check types build sbom licenses audit release versions fault-injection state-space mutants fuzz soak prove bench bench-tools instructions setup-time throttling javascript clean
 
 demo: .venv/demo
 	.venv/bin/python -m cloudhsm_restore demo
@@ -192,7 +192,7 @@ setup-time: .venv/demo
 
 # The suite with old, new, and middling versions of the dependencies.
 versions: .venv/test
-	.venv/bin/python -m tests.version_matrix $(WRITE)
+	.venv/bin/python -m tests.version_matrix --write
 
 # Random faults with both clients, and the tables of docs/reference/verification.md, in about ten minutes.
 fault-injection: .venv/test
@@ -204,12 +204,12 @@ javascript: .venv/dev
 
 # All schedules of the state machine with a model of the service, to the fixed point, in a few minutes.
 state-space: .venv/test
-	.venv/bin/python -m tests.state_space $(WRITE)
+	.venv/bin/python -m tests.state_space --write
 
 # 500 mutants of the core, in less than half an hour on two processors; `make mutants SAMPLE=2000` takes all.
 SAMPLE ?= 500
 mutants: .venv/test
-	.venv/bin/python -m tests.mutants --sample $(SAMPLE) $(WRITE)
+	.venv/bin/python -m tests.mutants --sample $(SAMPLE) --write
 
 # An hour of coverage-guided fuzzing with atheris, in half an hour. It writes its table only for the whole hour.
 SECONDS ?= 3600
@@ -219,6 +219,10 @@ fuzz: .venv-fuzz/done
 # Processes that end in the middle of their restores, and threads that share a client, in four minutes.
 soak: .venv/test
 	.venv/bin/python -m tests.processes --write
+
+# All of the long runs, one after another, and the figures of docs/reference/verification.md. It takes two hours.
+prove:
+	$(MAKE) --keep-going state-space fault-injection soak mutants fuzz versions
 
 .venv-fuzz/done: pyproject.toml
 	test -x .venv-fuzz/bin/python || $(PYTHON) -m venv .venv-fuzz
