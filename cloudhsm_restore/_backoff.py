@@ -19,6 +19,8 @@ _SPEED_UP: Final = 0.001
 That is little where the limit was found, and soon more if the limit is no longer there."""
 _MAX_INTERVAL: Final = 2.0
 """Seconds. If the service accepts fewer requests, the backoff of each restore does the rest."""
+_LAST_ATTEMPT: Final = 0.1
+"""Seconds before the deadline at which a restore stops to wait for its turn."""
 
 
 class Limits(NamedTuple):
@@ -106,8 +108,16 @@ class Throttle:
         while reserved != self._throttled:
             with self._lock:
                 now, reserved = self.clock.now(), self._throttled
-                turn = max(self._next_turn, now)
-                self._next_turn = turn + self._interval
-            if (seconds := min(turn - now, time_left())) <= 0:
+                turn, left = max(self._next_turn, now), time_left()
+                # A turn after the deadline is not taken, or the turns would run away from now. Instead, the
+                # last attempt comes just before the deadline: without it, the restore would send nothing.
+                if is_late := turn - now >= left:
+                    turn = now + left - _LAST_ATTEMPT
+                else:
+                    self._next_turn = turn + self._interval
+            if (seconds := turn - now) <= 0:
+                return
+            if is_late:
+                yield seconds
                 return
             yield seconds

@@ -166,12 +166,16 @@ class Call:
 
     # --- Events, one after another for each attempt ---
 
+    def on_create(self) -> None:
+        """Wait for the turn of one of botocore's own retries, before it is signed: a signature expires."""
+        if self._attempts > 0:
+            self._limits.wait_for_turn()
+            self._stop_if_over()
+
     def on_send(self, request: object) -> None:
         """Note that an attempt is about to be sent; raise if the call is over."""
         # If an attempt has not ended, a handler of its events called the client again.
         self._ambiguous = self._ambiguous or self.in_flight
-        if self._attempts > 0:
-            self._limits.wait_for_turn()
         self._stop_if_over()
         self._request, self.raw_response, self.in_flight = request, None, True
 

@@ -147,7 +147,7 @@ def error_class(error: Exception, url: str | None, *, receiving: bool) -> type[R
     if url is None and not by_handler and raised_resolving_credentials(error):
         return ConfigurationError
     if isinstance(error, boto.HTTPClientError | boto.ConnectionError):
-        endpoint_url = error.kwargs.get("endpoint_url")
+        endpoint_url = section(vars(error), "kwargs").get("endpoint_url")
         # An event handler may raise the error of a connection of its own, which shows nothing about this one.
         elsewhere = url is not None and (endpoint_url or (None if by_handler else url)) != url
         cls = _class_by_stage(error)

@@ -14,6 +14,7 @@ def register_handlers(events: Any) -> None:
     # Not `before-call`, which also comes once for each call: botocore's Stubber ends it with its response.
     for event, handler in {
         "provide-client-params": _on_start,
+        "request-created": _on_create,
         "before-send": _on_send,
         "before-parse": _on_raw_response,
         "response-received": _on_attempt,
@@ -24,6 +25,11 @@ def register_handlers(events: Any) -> None:
 def _on_start(**_: object) -> None:
     if (call := current_call.get()) is not None:
         call.observed = True
+
+
+def _on_create(**_: object) -> None:
+    if (call := current_call.get()) is not None:
+        call.on_create()
 
 
 def _on_send(request: object, **_: object) -> None:

@@ -39,7 +39,9 @@ _HOLDS_INPUT: Final = (BaseExceptionGroup, ConfigParserError, JSONDecodeError, U
 
 # The escapes of URLs, JSON, Python, and HTML.
 _ESCAPES: Final = re.compile(
-    r"%[0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}|\\.|&#?\w{1,8};", re.DOTALL
+    r"%[0-9A-Fa-f]{2}|\\x[0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\\U00(?:0[0-9A-Fa-f]|10)[0-9A-Fa-f]{4}"
+    r"|\\.|&#?\w{1,8};",
+    re.DOTALL,
 )
 
 # The names of fields and headers whose values are secrets.
@@ -114,7 +116,7 @@ class Masker:
                 return _MASK
         # At the end there may be a part of a secret, which is shorter than the margin.
         is_cut = len(text) > KEPT + self._margin
-        return masked[: min(KEPT, len(masked) - self._margin) if is_cut else KEPT]
+        return masked[: max(0, min(KEPT, len(masked) - self._margin)) if is_cut else KEPT]
 
     def data(self, value: Any) -> Any:
         """Return the JSON-like value with each secret replaced, bounded in depth and size.
@@ -197,6 +199,8 @@ class Masker:
             if not any(map(text.__contains__, "\\%&\n")):
                 return False
             text = _ESCAPES.sub(_unescaped, text)
+            # JSON escapes a character beyond the first 65,536 as a pair.
+            text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
             joined = "".join(map(str.strip, text.splitlines()))
             if self._known(text) != text or self._known(joined) != joined:
                 return True
@@ -262,8 +266,9 @@ def _all_forms(secrets: frozenset[str]) -> tuple[str, ...]:
     forms: set[str] = set()
     for secret in secrets:
         raw = secret.encode(errors="replace")
-        # The escapes of URLs and of Python's bytes are of UTF-8. A secret may look as if it had escapes.
-        for spelled in (secret, raw.decode("latin-1")):
+        # The escapes of URLs and of Python's bytes are of UTF-8, and forms in URLs have "+" for a space. A
+        # secret may look as if it had escapes.
+        for spelled in (secret, secret.replace(" ", "+"), raw.decode("latin-1")):
             forms |= {spelled, _ESCAPES.sub(_unescaped, spelled)}
         # In base64, what precedes the secret shifts it by 0, 8, or 16 bits. Drop the characters that also
         # depend on its neighbors.
@@ -279,7 +284,7 @@ def _unescaped(escape: re.Match[str]) -> str:
     if text[0] == "&":
         return unescape(text)
     if len(text) > 2:  # noqa: PLR2004 (with a backslash and one character, there are no digits)
-        return chr(int(text.lstrip("\\%ux"), base=16))
+        return chr(int(text.lstrip("\\%uxU"), base=16))
     return "\n" if text[1] in "nrt" else text[1]
 
 

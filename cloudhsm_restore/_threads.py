@@ -32,6 +32,7 @@ class CallThreads:
         self._waiting: Final = deque[tuple[Future[Any], Context, Callable[[], Any]]]()
         self._running: Final[dict[int, Context]] = {}  # by the identifier of the thread
         self._threads = 0
+        self._process: Final = os.getpid()
         _all_threads.add(self)
 
     def submit(self, future: Future[T], function: Callable[[], T], cancelled: threading.Event) -> None:
@@ -86,9 +87,11 @@ class CallThreads:
             del future, context, function
             result = None
 
-    def is_current(self) -> bool:
-        """Return whether this is called in one of these threads, by the garbage collector for example."""
-        return threading.get_ident() in self._running
+    def can_be_awaited(self) -> bool:
+        """Return whether this is called outside of these threads, which the garbage collector may do inside,
+        and not in a child process, which has none of them.
+        """
+        return threading.get_ident() not in self._running and os.getpid() == self._process
 
     def contexts(self) -> list[Context]:
         """Return the contexts of the calls that run or wait."""

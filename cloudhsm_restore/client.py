@@ -409,7 +409,7 @@ class RestoreClient(ClientBase):
                 future.cancel()
                 future.add_done_callback(partial(log_abandoned, backup_id))
                 future.add_done_callback(logged.put)
-            if not threads.is_current():
+            if threads.can_be_awaited():
                 # Not `concurrent.futures.wait`, which returns before the callbacks of a future are called.
                 for _ in pending:
                     logged.get()

@@ -301,6 +301,12 @@ def test_a_secret_at_the_cut_is_masked_whole() -> None:
         assert TOKEN[:4] not in shown
         assert len(shown) <= KEPT
     assert TOKEN[:4] not in Masker([TOKEN]).text(f"{TOKEN} " * KEPT)
+    # With long secrets before it, what is left of the text is shorter than what may be a part of a secret.
+    token = "".join(chr(97 + (number * number * 7 + number // 5) % 26) for number in range(1100))
+    for filler in (*range(12_100, 12_120), *range(16_400, 16_420)):
+        shown = Masker([token]).text(f"{token} " * 4 + "x" * filler + token * 2)
+        assert token[:12] not in shown
+        assert len(shown) <= KEPT
 
 
 def test_a_secret_with_a_space_in_it_is_masked() -> None:
