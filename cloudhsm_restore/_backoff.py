@@ -11,7 +11,7 @@ from ._classify import read_error
 from .exceptions import ThrottlingError
 
 _MEASURED: Final = 8
-"""From how many accepted requests the rate that the service allows is measured."""
+"""From how many accepted requests the rate that the service allows is measured. Before, there is no limit."""
 _SLOW_DOWN: Final = 1.1
 """How much longer the interval is after a throttled request than the measured one."""
 _SPEED_UP: Final = 0.001
@@ -20,7 +20,7 @@ That is little where the limit was found, and soon more if the limit is no longe
 _MAX_INTERVAL: Final = 2.0
 """Seconds. If the service accepts fewer requests, the backoff of each restore does the rest."""
 _LAST_ATTEMPT: Final = 0.1
-"""Seconds before the deadline at which a restore stops to wait for its turn."""
+"""Seconds before the deadline at which a restore no longer waits for its turn."""
 
 
 class Limits(NamedTuple):
@@ -47,18 +47,21 @@ class Stopwatch:
 
     def __init__(self) -> None:
         """Start at ``time.monotonic``."""
+        self._lock: Final = threading.RLock()
         self._reading = self._now = time.monotonic()
 
     def now(self) -> float:
         """Return the time."""
-        reading = time.monotonic()
-        self._now += max(reading - self._reading, 0.0)
-        self._reading = reading
-        return self._now
+        with self._lock:
+            reading = time.monotonic()
+            self._now += max(reading - self._reading, 0.0)
+            self._reading = reading
+            return self._now
 
     def advance_to(self, end: float) -> None:
         """Move forward to the end of a wait."""
-        self._now = max(self.now(), end)
+        with self._lock:
+            self._now = max(self.now(), end)
 
 
 class Throttle:
@@ -73,7 +76,7 @@ class Throttle:
         """Start without a limit."""
         self.clock: Final = Stopwatch()
         self._lock: Final = threading.Lock()
-        self._accepted: Final = deque([self.clock.now()], _MEASURED)  # when the last ones were
+        self._accepted: Final = deque[float](maxlen=_MEASURED)  # when the last ones were
         self._interval = self._next_turn = 0.0
         self._throttled = self._since_throttled = 0
 
@@ -82,11 +85,10 @@ class Throttle:
         with self._lock:
             now = self.clock.now()
             if read_error(response).cls is ThrottlingError:
-                # Once there are enough, not until now: what a service will allow that accepts nothing for a
-                # while is not known.
-                end = now if len(self._accepted) < _MEASURED else self._accepted[-1]
-                measured = (end - self._accepted[0]) / max(len(self._accepted) - 1, 1)
-                self._interval = min(max(self._interval, _SLOW_DOWN * measured), _MAX_INTERVAL)
+                if len(self._accepted) == _MEASURED:
+                    # Not until now: what a service will allow that accepts nothing for a while is not known.
+                    measured = (self._accepted[-1] - self._accepted[0]) / (_MEASURED - 1)
+                    self._interval = min(max(self._interval, _SLOW_DOWN * measured), _MAX_INTERVAL)
                 self._next_turn = now + self._interval
                 self._throttled, self._since_throttled = self._throttled + 1, 0
             else:
@@ -115,9 +117,7 @@ class Throttle:
                     turn = now + left - _LAST_ATTEMPT
                 else:
                     self._next_turn = turn + self._interval
-            if (seconds := turn - now) <= 0:
+            if turn > now:
+                yield turn - now
+            if is_late or turn <= now:
                 return
-            if is_late:
-                yield seconds
-                return
-            yield seconds

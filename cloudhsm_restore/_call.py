@@ -58,6 +58,7 @@ Operation = Literal["RestoreBackup", "DescribeBackups", "ModifyBackupAttributes"
 
 _READ_ONLY: Final = "DescribeBackups"
 _OK: Final = 200
+_MAX_REQUEST_ID: Final = 64
 
 cancellation: Final[ContextVar[threading.Event | None]] = ContextVar("cloudhsm_restore_cancel", default=None)
 """Set when the calls of this thread are cancelled: nothing more is sent for them."""
@@ -138,8 +139,10 @@ class Call:
             # The last attempt ended with this, and botocore would have raised it after its own retries.
             error = self._last[1] or self._client_error()
             if error is None:
-                unsent = RestoreError("cancelled before it was sent", **self._details)
-                unsent.outcome_unknown = self._ambiguous and self.operation != _READ_ONLY
+                text = "cancelled" if self.in_flight else "cancelled before it was sent"
+                unsent = RestoreError(text, **self._details)
+                may_be_sent = self._ambiguous or self.in_flight
+                unsent.outcome_unknown = may_be_sent and self.operation != _READ_ONLY
                 raise unsent from None
         elif not isinstance(error, Exception):
             if self.operation != _READ_ONLY and self.operation is not None:
@@ -178,6 +181,13 @@ class Call:
         self._ambiguous = self._ambiguous or self.in_flight
         self._stop_if_over()
         self._request, self.raw_response, self.in_flight = request, None, True
+
+    def on_sending(self) -> None:
+        """Raise if the call is over by now: in its retry mode ``adaptive``, botocore waits after `on_send`.
+
+        The attempt counts as sent, because other handlers of the event may have sent it.
+        """
+        self._stop_if_over()
 
     def on_raw_response(self, response: Mapping[str, Any]) -> None:
         """Note the response before botocore parses it, or another handler changes it."""
@@ -403,4 +413,5 @@ def call_in_flight(context: Context) -> bool:
 
 def _request_id(response: object) -> str | None:
     request_id = section(response, "ResponseMetadata").get("RequestId")
-    return request_id if isinstance(request_id, str) else None
+    # AWS's are UUIDs. A longer text could be a session token that a server repeats.
+    return request_id if isinstance(request_id, str) and len(request_id) <= _MAX_REQUEST_ID else None

@@ -20,6 +20,8 @@ def register_handlers(events: Any) -> None:
         "response-received": _on_attempt,
     }.items():
         events.register_first(f"{event}.cloudhsm-v2", handler, unique_id=f"cloudhsm-restore-{event}")
+    # Without the name of the service, because botocore calls such handlers after all that have one.
+    events.register_last("before-send", _on_sending, unique_id="cloudhsm-restore-sending")
 
 
 def _on_start(**_: object) -> None:
@@ -35,6 +37,11 @@ def _on_create(**_: object) -> None:
 def _on_send(request: object, **_: object) -> None:
     if (call := current_call.get()) is not None:
         call.on_send(request)
+
+
+def _on_sending(**_: object) -> None:
+    if (call := current_call.get()) is not None:
+        call.on_sending()
 
 
 def _on_raw_response(response_dict: Mapping[str, Any], **_: object) -> None:

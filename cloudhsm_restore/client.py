@@ -205,7 +205,8 @@ class RestoreClient(ClientBase):
                 "Configure backup retention").
             timeout: how long to keep retrying, in seconds. After it, only the DescribeBackups call is sent
                 that resolves the last attempt. A call in flight is bounded by boto3's timeouts, which count
-                from read to read: boto3 cannot bound a server that sends one byte a second.
+                from read to read: boto3 cannot bound a server that sends one byte a second. In boto3's retry
+                mode ``adaptive``, boto3 may hold a call back beyond the deadline before it sends it.
 
         Returns:
             The backup, which is READY.
@@ -333,6 +334,7 @@ class RestoreClient(ClientBase):
     def _ensure_restored(
         self, backup_id: str, never_expires: bool | None, timeout: float, throttle: Throttle
     ) -> RestoreResult:
+        check_backup_id(backup_id, "RestoreBackup")  # An invalid ID needs no turn.
         cancelled = cancellation.get() or threading.Event()
         stopwatch = Stopwatch()
         machine = RestoreStateMachine(

@@ -379,7 +379,7 @@ def cancelled_call(call: Callable[[str], object], cancelled: threading.Event) ->
 
     def run() -> RestoreError:
         cancellation.set(cancelled)
-        with pytest.raises(RestoreError, match="cancelled before it was sent") as caught:
+        with pytest.raises(RestoreError, match="cancelled") as caught:
             call(BACKUP_ID)
         return caught.value
 
@@ -394,6 +394,21 @@ def test_cancelled_before_it_was_sent(service: LocalCloudHsm) -> None:
         for call in (client.restore_backup, client.get_backup):
             assert not cancelled_call(call, cancelled).outcome_unknown
     assert service.requests == ()
+
+
+def test_cancelled_while_botocore_holds_the_request_back(service: LocalCloudHsm) -> None:
+    """A handler of ``before-send`` waits in botocore's retry mode ``adaptive``. Nothing is sent after that."""
+    cancelled = threading.Event()
+    boto3_client: Any = service.boto3_client(config())
+
+    def hold_back(**_: object) -> None:
+        cancelled.set()
+
+    boto3_client.meta.events.register("before-send.cloudhsm-v2", hold_back)
+    # A handler may have sent it, so that the outcome is unknown.
+    assert cancelled_call(RestoreClient(boto3_client).restore_backup, cancelled).outcome_unknown
+    assert service.requests == ()
+    boto3_client.close()
 
 
 @pytest.mark.parametrize(("operation", "unknown"), [("RestoreBackup", True), ("DescribeBackups", False)])
@@ -413,6 +428,29 @@ def test_cancelled_before_a_success_is_retried(service: LocalCloudHsm, operation
     assert cancelled_call(call, cancelled).outcome_unknown is unknown
     assert [request.backup_id for request in service.requests] == [backup_id]
     boto3_client.close()
+
+
+def test_an_own_transport_error_without_details(service: LocalCloudHsm) -> None:
+    """An error of an application's transport, raised after the request was sent, is an unknown outcome."""
+
+    class TransportFailure(boto.HTTPClientError):
+        def __init__(self) -> None:
+            Exception.__init__(self, "failed")  # Without botocore's `kwargs`.
+
+    client: Any = service.boto3_client()
+    session = client._endpoint.http_session
+    send = session.send
+
+    def fail(request: Any) -> None:
+        send(request)
+        raise TransportFailure
+
+    session.send = fail
+    backup_id = service.add_backup(backup_state="PENDING_DELETION").backup_id
+    with pytest.raises(TransportError) as caught:
+        RestoreClient(client).restore_backup(backup_id)
+    assert caught.value.outcome_unknown
+    client.close()
 
 
 def test_cancelled_in_a_handler_that_calls_the_client_again(

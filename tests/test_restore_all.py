@@ -100,6 +100,32 @@ def test_a_forked_child_exits(service: LocalCloudHsm) -> None:
     assert len(service.requests) == 1
 
 
+CLOSE_IN_CHILD = """
+import os, signal, sys
+import boto3
+from cloudhsm_restore import RestoreClient
+results = RestoreClient(boto3.client("cloudhsmv2")).restore_backups(sys.argv[1:], timeout=8)
+next(results)
+if (child := os.fork()) == 0:
+    signal.alarm(10)
+    results.close()
+    os._exit(0)
+status = os.waitpid(child, 0)[1]
+results.close()
+sys.exit(status != 0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_forked_child_can_close_the_results(service: LocalCloudHsm) -> None:
+    """A child process does not wait for the restores that run in threads of its parent."""
+    creating = BackupState.CREATE_IN_PROGRESS
+    states = (BackupState.PENDING_DELETION, creating, creating)
+    ids = [service.add_backup(backup_state=state).backup_id for state in states]
+    command = [sys.executable, "-c", CLOSE_IN_CHILD, *ids]
+    assert subprocess.run(command, env={**service.environ}, timeout=60, check=False).returncode == 0
+
+
 class SlowHandler(logging.Handler):
     """Keeps the IDs of the backups whose outcome was logged, slowly."""
 

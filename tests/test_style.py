@@ -12,7 +12,7 @@ import pytest
 
 MAX_FILE: Final = 300
 """Lines of code in a file of the core."""
-MAX_CORE: Final = 1_940
+MAX_CORE: Final = 1_970
 """Lines of code in the core."""
 MIN_COMMENTS: Final = 6.0
 """Comments per 100 lines of code in the core."""

@@ -1,19 +1,23 @@
 """Throttling: the restores of one call share a rate of requests, which they learn from the responses."""
 
 import logging
+import sys
 import threading
 import time
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from botocore.awsrequest import AWSResponse, HTTPHeaders
 
-from cloudhsm_restore import RestoreClient, RestoreError, WaitTimeoutError
+from cloudhsm_restore import ParameterError, RestoreClient, RestoreError, WaitTimeoutError
 from cloudhsm_restore._backoff import Throttle
 from cloudhsm_restore.testing import Fault, LocalCloudHsm
 
-from .clients import config, session
+from .clients import VirtualTimeClient, config, session
 from .conftest import MakeClient
+from .fault_injection import retry_without_sleep
 
 ACCEPTED = {"Backup": {}, "ResponseMetadata": {"HTTPStatusCode": 200}}
 THROTTLED = {"Error": {"Code": "ThrottlingException"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
@@ -171,12 +175,88 @@ def test_those_that_wait_line_up_again() -> None:
 
 
 def test_nothing_waits_for_its_turn_beyond_its_deadline() -> None:
-    """A wait ends at the deadline of its restore, and after the deadline there is none."""
+    """A wait ends just before the deadline of its restore, and after the deadline there is none."""
     throttle = Throttle()
     accept(throttle, 20, 1.0)
     throttle.learn(THROTTLED)
-    assert [*throttle.delays(0.0, lambda: 0.25)] == [0.25]
+    assert [*throttle.delays(0.0, lambda: 0.25)] == pytest.approx([0.15], abs=0.01)
     assert [*throttle.delays(0.0, lambda: -1.0)] == []
+
+
+def test_a_turn_after_a_deadline_is_left_to_others() -> None:
+    """However many restores cannot wait for their turn, the next one waits no longer for it."""
+    throttle = Throttle()
+    accept(throttle, 20, 1.0)
+    throttle.learn(THROTTLED)
+    for _ in range(100):
+        assert sum(throttle.delays(0.0, lambda: 3.0)) < 3.0
+    assert turns(throttle, 1)[0] < 5.0
+
+
+def test_a_retry_is_signed_when_its_turn_has_come(service: LocalCloudHsm) -> None:
+    """A signature is valid for five minutes, so that no wait comes between it and the request."""
+    boto3_client = service.boto3_client()
+    # boto3 retries without a sleep, in which the turn could come.
+    boto3_client.meta.events.register_first("needs-retry.cloudhsm-v2", retry_without_sleep(3))
+    client = VirtualTimeClient(boto3_client)
+    events: list[str] = []
+    client.on_wait = lambda: events.append("wait")
+    for event in ("before-sign", "before-send"):
+        boto3_client.meta.events.register(f"{event}.cloudhsm-v2", partial(note, events, event))
+    service.inject(Fault.DELAY, "RestoreBackup", 9, seconds=0.05)
+    service.inject(Fault.THROTTLED, "RestoreBackup", 2)
+    assert all(result.ok for result in client.restore_backups(pending(service, 12), max_workers=1))
+    assert "wait" in events
+    assert {after for before, after in pairwise(events) if before == "before-sign"} == {"before-send"}
+    boto3_client.close()
+
+
+def test_a_burst_before_a_rate_is_known_sets_none(service: LocalCloudHsm, make_client: MakeClient) -> None:
+    """If the first requests of a batch are throttled, only these restores wait."""
+    client: Any = make_client(service.endpoint_url)
+    service.inject(Fault.THROTTLED, "RestoreBackup", 20)
+    assert all(result.ok for result in client.restore_backups(pending(service, 40), timeout=15))
+    assert len(client.waits) <= 40
+
+
+def note(events: list[str], event: str, **_: object) -> None:
+    """Add an event to the list."""
+    events.append(event)
+
+
+def test_an_invalid_id_needs_no_turn(service: LocalCloudHsm, make_client: MakeClient) -> None:
+    """An invalid ID among restores that are throttled is reported as such, and at once."""
+    service.inject(Fault.THROTTLED, "RestoreBackup", 10)
+    client = make_client(service.endpoint_url)
+    results = {each.backup_id: each for each in client.restore_backups([*pending(service, 8), "", "arn:x"])}
+    assert all(isinstance(results[invalid].error, ParameterError) for invalid in ("", "arn:x"))
+
+
+def test_the_shared_clock_never_goes_back() -> None:
+    """Threads that read the clock and end their waits see it only go forward."""
+    clock = Throttle().clock
+    backward: list[float] = []
+
+    def work() -> None:
+        last = clock.now()
+        for _ in range(2_000):
+            clock.advance_to(last + 1.0)
+            now = clock.now()
+            if now < last + 1.0:
+                backward.append(now)
+            last = now
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert backward == []
 
 
 @pytest.mark.parametrize("attempts", [1, 3])
