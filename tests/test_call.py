@@ -397,7 +397,7 @@ def test_cancelled_before_it_was_sent(service: LocalCloudHsm) -> None:
 
 
 def test_cancelled_while_botocore_holds_the_request_back(service: LocalCloudHsm) -> None:
-    """A handler of ``before-send`` waits in botocore's retry mode ``adaptive``. Nothing is sent after that."""
+    """A handler of ``before-send`` waits in the retry mode ``adaptive``. Nothing is sent after that."""
     cancelled = threading.Event()
     boto3_client: Any = service.boto3_client(config())
 
