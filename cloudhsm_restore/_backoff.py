@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 from ._classify import read_error
 from .exceptions import ThrottlingError
 
-_MEASURED: Final = 8
-"""From how many accepted requests the rate that the service allows is measured. Before, there is no limit."""
+_MEASURED: Final = range(3, 9)
+"""From how many accepted requests the rate of the service is measured. With fewer, there is no limit."""
 _SLOW_DOWN: Final = 1.1
 """How much longer the interval is after a throttled request than the measured one."""
 _SPEED_UP: Final = 0.001
@@ -76,7 +76,7 @@ class Throttle:
         """Start without a limit."""
         self.clock: Final = Stopwatch()
         self._lock: Final = threading.Lock()
-        self._accepted: Final = deque[float](maxlen=_MEASURED)  # when the last ones were
+        self._accepted: Final = deque[float](maxlen=_MEASURED[-1])  # when the last ones were
         self._interval = self._next_turn = 0.0
         self._throttled = self._since_throttled = 0
 
@@ -85,9 +85,9 @@ class Throttle:
         with self._lock:
             now = self.clock.now()
             if read_error(response).cls is ThrottlingError:
-                if len(self._accepted) == _MEASURED:
+                if (number := len(self._accepted)) in _MEASURED:
                     # Not until now: what a service will allow that accepts nothing for a while is not known.
-                    measured = (self._accepted[-1] - self._accepted[0]) / (_MEASURED - 1)
+                    measured = (self._accepted[-1] - self._accepted[0]) / (number - 1)
                     self._interval = min(max(self._interval, _SLOW_DOWN * measured), _MAX_INTERVAL)
                 self._next_turn = now + self._interval
                 self._throttled, self._since_throttled = self._throttled + 1, 0
