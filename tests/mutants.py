@@ -45,8 +45,9 @@ EXPLAINED: Final = ROOT / "tests/mutants.toml"
 NOT_CORE: Final = {"__init__.py", "__main__.py", "_version.py", "pytest_plugin.py"}
 COPIED: Final = ("cloudhsm_restore", "docs", "tests", "pyproject.toml", "README.md")
 TESTS: Final = (
-    "aio", "call", "client", "contract", "ensure_restored", "environments", "exceptions", "isolation",
-    "models", "redaction", "schema", "state_machine", "state_space", "stubber", "tls", "virtual_time",
+    "aio", "call", "client", "contract", "ensure_restored", "environments", "exceptions", "fault_injection",
+    "fuzz", "isolation", "models", "redaction", "schema", "state_machine", "state_space", "stubber",
+    "throttling", "tls", "virtual_time",
 )  # fmt: skip
 """The test files of the core. The others test the pages, the style, the command line, and the helpers."""
 PROCESSES: Final = ("environments", "isolation", "aio")
