@@ -31,6 +31,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Final, NamedTuple, Self, cast
 
@@ -43,6 +44,7 @@ ROOT: Final = Path(__file__).parent.parent
 WORK: Final = ROOT / ".mutants"
 EXPLAINED: Final = ROOT / "tests/mutants.toml"
 NOT_CORE: Final = {"__init__.py", "__main__.py", "_version.py", "pytest_plugin.py"}
+MODULES: Final = sorted({path.name for path in figures.PACKAGE.glob("*.py")} - NOT_CORE)
 COPIED: Final = ("cloudhsm_restore", "docs", "tests", "pyproject.toml", "README.md")
 TESTS: Final = (
     "aio", "call", "client", "contract", "ensure_restored", "environments", "exceptions", "fault_injection",
@@ -50,8 +52,6 @@ TESTS: Final = (
     "throttling", "tls", "virtual_time",
 )  # fmt: skip
 """The test files of the core. The others test the pages, the style, the command line, and the helpers."""
-PROCESSES: Final = ("environments", "isolation", "aio")
-"""Those that start processes, in which lines are not recorded. They run for a line that no test reaches."""
 LOADED: Final = (
     "_hypothesis_pytestplugin", "anyio.pytest_plugin", "boto3", "botocore.parsers", "botocore.stub",
     "hypothesis.strategies", "jsonschema", "opentelemetry.instrumentation.botocore",
@@ -60,7 +60,8 @@ LOADED: Final = (
 """What the tests need, so that it is imported once. The library itself must not be among it."""
 
 
-EVERYWHERE: Final = (0, sys.maxsize)
+MAX_LINES: Final = 1_000
+EVERYWHERE: Final = (0, MAX_LINES - 1)
 FAILED, ENDED = 98, 99
 """Exit codes: pytest itself failed; a `BaseException` ended it, perhaps the mutant's."""
 
@@ -407,16 +408,25 @@ class Chosen:
 
 
 class Recorder(Chosen):
-    """A pytest plugin that notes which lines each test reaches."""
+    """A pytest plugin that notes what each test reaches."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.lines: Final = defaultdict[str, dict[str, list[int]]](dict)
-        """By module and test."""
+        self.lines: Final[dict[str, int]] = {}
+        """See `Test.lines`."""
+        self.starters: Final = set[str]()
+        """See `Test.starts_process`."""
+        self._running = ""
+        sys.addaudithook(self._on_audit)
+
+    def _on_audit(self, event: str, _: object) -> None:
+        if event == "subprocess.Popen":
+            self.starters.add(self._running)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         """Run a test with its setup and teardown."""
+        self._running = item.nodeid
         # One `Coverage` for each test. Contexts crash the interpreter (coverage 7.17), because the threads of
         # one test are still running when the context of the next begins.
         measured = Coverage(data_file=None, config_file=False, include=["*/cloudhsm_restore/*.py"])
@@ -426,9 +436,12 @@ class Recorder(Chosen):
             return (yield)
         finally:
             measured.stop()
-            data = measured.get_data()
-            for file in data.measured_files():
-                self.lines[Path(file).name][item.nodeid] = sorted(data.lines(file) or ())
+            data, reached = measured.get_data(), 0
+            for file in map(Path, data.measured_files()):
+                if file.parent.name == figures.PACKAGE.name and file.name in MODULES:
+                    for line in data.lines(str(file)) or ():
+                        reached |= _bits(file.name, line, line)
+            self.lines[item.nodeid] = reached
 
 
 def _pytest(plugin: Chosen, *arguments: str) -> int:
@@ -442,24 +455,29 @@ def _pytest(plugin: Chosen, *arguments: str) -> int:
 # --- Which tests reach a line ---
 
 
-class Reached(NamedTuple):
-    """What one test file reaches."""
+class Test(NamedTuple):
+    """What a test reaches."""
 
-    seconds: dict[str, float]
-    """By test."""
-    lines: dict[str, dict[str, list[int]]]
-    """By module and test."""
+    seconds: float
+    starts_process: bool
+    """Whether it starts a process, in which no lines are recorded."""
+    lines: int
+    """A bit for each line of the core."""
 
 
-def record(processes: Processes) -> dict[str, Reached]:
-    """Return what each test file reaches; run those that have changed."""
+def _bits(module: str, first: int, last: int) -> int:
+    return ((2 << last) - (1 << first)) << (MODULES.index(module) * MAX_LINES)
+
+
+def record(processes: Processes) -> dict[str, Test]:
+    """Return what each test reaches; run the test files that have changed."""
     code = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(figures.PACKAGE.rglob("*.py"))))
-    found: dict[str, Path] = {}
+    paths: list[Path] = []
     for name in TESTS:
         digest = code.copy()
         digest.update((ROOT / f"tests/test_{name}.py").read_bytes())
         path = WORK / f"{name}-{digest.hexdigest()[:16]}.json"
-        found[name] = path
+        paths.append(path)
         if not path.exists():
             print(f"recording tests/test_{name}.py", flush=True)
 
@@ -469,7 +487,12 @@ def record(processes: Processes) -> dict[str, Reached]:
 
             processes.run(partial(_record_one, name, path), 1_800, done)
     processes.join()
-    return {name: Reached(**json.loads(path.read_text("utf-8"))) for name, path in found.items()}
+    recorded = [json.loads(path.read_text("utf-8")) for path in paths]
+    return {
+        test: Test(seconds, starts, int(lines, base=16))
+        for tests in recorded
+        for test, (seconds, starts, lines) in tests.items()
+    }
 
 
 def _record_one(name: str, path: Path) -> int:
@@ -480,41 +503,48 @@ def _record_one(name: str, path: Path) -> int:
         print(f"left out: {plugin.failed}")
     elif code != 0:
         return code
-    seconds = {test: each for test, each in plugin.seconds.items() if test not in plugin.failed}
-    path.write_text(json.dumps({"seconds": seconds, "lines": plugin.lines}), "utf-8")
+    found = {
+        test: (seconds, test in plugin.starters, hex(plugin.lines[test]))
+        for test, seconds in plugin.seconds.items()
+        if test not in plugin.failed
+    }
+    path.write_text(json.dumps(found), "utf-8")
     return 0
 
 
 # --- The run ---
 
 
-def tests_of(mutant: Mutant, reached: dict[str, Reached], budget: float) -> dict[str, float]:
+def tests_of(mutant: Mutant, tests: dict[str, Test], budget: float) -> dict[str, float]:
     """Return the tests that reach the change, in the order of `ranked`, and the seconds that each takes."""
-    first, last = mutant.reach
-    found = {
-        test: record.seconds[test]
-        for record in reached.values()
-        for test, numbers in record.lines.get(mutant.module, {}).items()
-        if test in record.seconds and any(first <= number <= last for number in numbers)
-    } or {test: seconds for name in PROCESSES for test, seconds in reached[name].seconds.items()}
+    changed = _bits(mutant.module, *mutant.reach)
+    found = {name: test for name, test in tests.items() if test.lines & changed}
+    found = found or {name: test for name, test in tests.items() if test.starts_process}
     # A test whose parameter is what was changed, such as an error code, comes first.
     words = re.findall(r"'(\w+)'", mutant.change)
+    named = [name for name in found if any(word in name for word in words)]
     chosen: dict[str, float] = {}
-    for test in sorted(ranked(found), key=lambda test: not any(word in test for word in words)):
-        if sum(chosen.values()) + found[test] <= budget:
-            chosen[test] = found[test]
+    for name in chain(named, ranked(found)):
+        seconds = found[name].seconds
+        if chosen and sum(chosen.values()) + seconds > budget:
+            break
+        chosen[name] = seconds
     return chosen
 
 
-def ranked(tests: dict[str, float]) -> list[str]:
-    """Return the tests, the fast ones first, and those later that differ from others only in a parameter."""
-    numbers = Counter[str]()
-    costs: dict[str, float] = {}
-    for test, seconds in sorted(tests.items(), key=lambda item: item[1]):
-        name = test.partition("[")[0]
-        numbers[name] += 1
-        costs[test] = numbers[name] * (seconds + 0.05)
-    return sorted(tests, key=costs.__getitem__)
+def ranked(tests: dict[str, Test]) -> Iterator[str]:
+    """Yield the tests, each as the one that adds most lines in a second to those that were before it."""
+    left, covered = tests.copy(), 0
+    while left:
+        gains = {
+            name: (test.lines & ~covered).bit_count() / (test.seconds + 0.05) for name, test in left.items()
+        }
+        best = max(gains, key=gains.__getitem__)
+        if not gains[best] and covered:
+            covered = 0
+        else:
+            covered |= left.pop(best).lines
+            yield best
 
 
 class Run:
@@ -523,26 +553,23 @@ class Run:
     def __init__(self, processes: Processes, budget: float) -> None:
         self.survivors: Final[list[Mutant]] = []
         self._processes: Final = processes
-        self._reached: Final = record(processes)
+        self._tests: Final = record(processes)
         self._budget: Final = budget
 
     def check(self) -> None:
         """Run one test with each name without a change. Those that fail are left out of the run."""
-        seconds = {test: each for record in self._reached.values() for test, each in record.seconds.items()}
-        order = [test for test in ranked(seconds) if seconds[test] <= self._budget]
-        order = [*{test.partition("[")[0]: test for test in reversed(order)}.values()]
+        order = {name.partition("[")[0]: name for name, test in self._tests.items() if test.seconds < 1}
         failures = WORK / "failures.json"
 
         def done(code: int | None) -> None:
             if code != 0:
                 sys.exit(f"the tests cannot run without a change: exit code {code}; see {WORK}")
 
-        self._processes.run(partial(_without_change, order, failures), 600, done)
+        self._processes.run(partial(_without_change, [*order.values()], failures), 600, done)
         self._processes.join()
         for test in json.loads(failures.read_text("utf-8")):
             print(f"left out, because it fails without a change: {test}", flush=True)
-            for record in self._reached.values():
-                record.seconds.pop(test, None)
+            del self._tests[test]
 
     def judge(self, mutant: Mutant) -> None:
         """Run the tests of a mutant, and note it if it survives."""
@@ -556,7 +583,7 @@ class Run:
                     f"survivor: {mutant.module}:{mutant.line}: {mutant.text}\n    {mutant.change}", flush=True
                 )
 
-        tests = tests_of(mutant, self._reached, self._budget)
+        tests = tests_of(mutant, self._tests, self._budget)
         timeout = 20 + 2 * sum(tests.values())
         self._processes.run(partial(_pytest, Chosen(tests), "-x"), timeout, done, mutant)
 
@@ -590,9 +617,9 @@ def main() -> None:
     options = parser.parse_args()
     everything = [
         mutant
-        for path in sorted(figures.PACKAGE.glob("*.py"))
-        if path.name not in NOT_CORE and (not options.module or path.name in options.module)
-        for mutant in mutants(path)
+        for name in MODULES
+        if not options.module or name in options.module
+        for mutant in mutants(figures.PACKAGE / name)
     ]
     last = WORK / "last.json"
     if options.again:
