@@ -996,6 +996,32 @@ def test_sts_failures_do_not_set_outcome_unknown(
     assert len(raw_server.requests) == 1
 
 
+def test_a_handler_whose_credentials_cannot_be_loaded(
+    service: LocalCloudHsm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The message does not say that the call had no credentials: only the handler's own session has none."""
+    keys = "aws_access_key_id = AKIAIOSFODNN7EXAMPLE\naws_secret_access_key = for-tests-only\n"
+    role = "role_arn = arn:aws:iam::111122223333:role/auditor\nsource_profile = base\n"
+    (tmp_path / "config").write_text(f"[profile auditor]\n{role}[profile base]\n{keys}")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:9")
+    session = boto3.Session(profile_name="auditor", region_name="us-east-1")
+    inner: Any = vars(session)["_session"]
+    inner.set_default_client_config(config())
+    auditor = session.client("s3")
+
+    def audit(**_: object) -> None:
+        auditor.list_buckets()
+
+    boto3_client = service.boto3_client(config())
+    boto3_client.meta.events.register("before-send.cloudhsm-v2", audit)
+    with pytest.raises(ConnectionLostError) as caught:
+        RestoreClient(boto3_client).restore_backup(BACKUP_ID)
+    assert "127.0.0.1:9" in str(caught.value)
+    assert "could not load credentials" not in str(caught.value)
+    boto3_client.close()
+
+
 def test_an_invalid_role_arn_is_a_configuration_error(
     service: LocalCloudHsm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -1110,6 +1136,30 @@ def test_an_error_of_a_test_double_has_the_class_of_the_real_one(
         if "sts.invalid" not in str(caught.value) or double == "before-send":
             assert type(caught.value) is cls  # Without the event the URL of the attempt is unknown.
         assert caught.value.outcome_unknown is (unknown or double != "before-send")
+
+
+@pytest.mark.parametrize(
+    ("inner", "reason"),
+    [
+        (OSError(111, "Connection refused"), "Connection refused"),
+        (OSError("no route"), "no route"),
+        (RuntimeError("no network in tests"), "no network in tests"),
+    ],
+)
+def test_the_message_has_the_reason_why_there_is_no_connection(inner: Exception, reason: str) -> None:
+    """botocore's own message names only the URL."""
+    error = boto.EndpointConnectionError(endpoint_url=URL, error=inner)
+    fake: Any = type("Fake", (), {"restore_backup": Mock(side_effect=error)})()
+    with pytest.raises(ConnectError, match=rf"{URL}\" \({reason}\)"):
+        RestoreClient(fake).restore_backup(BACKUP_ID)
+
+
+def test_a_mock_that_names_another_operation() -> None:
+    """Its error has the class of its code: it does not come from the service that gives credentials."""
+    fake: Any = type("Fake", (), {})()
+    fake.restore_backup = Mock(side_effect=client_error("InvalidRequest", "operation"))
+    with pytest.raises(InvalidRequestError):
+        RestoreClient(fake).restore_backup(BACKUP_ID)
 
 
 # --- Exceptions that propagate unchanged ---
