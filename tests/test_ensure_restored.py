@@ -258,6 +258,23 @@ def test_a_resolved_outcome_is_a_warning(
         assert part in record.getMessage()
 
 
+def test_each_wait_is_logged(
+    service: LocalCloudHsm, make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log has the cause of each wait, its seconds, the time left, and the attempt that follows."""
+    [backup_id] = pending(service, 1)
+    service.inject(Fault.THROTTLED, "RestoreBackup", 2)
+    caplog.set_level(logging.INFO, "cloudhsm_restore")
+    client: Any = make_client(service.endpoint_url)
+    client.ensure_restored(backup_id, timeout=60)
+    waits = [record for record in caplog.records if "cloudhsm_wait_seconds" in vars(record)]
+    assert [vars(record)["cloudhsm_wait_seconds"] for record in waits] == client.waits
+    assert {vars(record)["cloudhsm_wait_cause"] for record in waits} == {"throttled"}
+    assert sorted({vars(record)["cloudhsm_attempt"] for record in waits}) == [2, 3]
+    assert vars(waits[0])["cloudhsm_time_left"] == pytest.approx(60, abs=5)
+    assert "throttled; attempt 2 (RestoreBackup) in 0." in waits[0].getMessage()
+
+
 @pytest.mark.parametrize(
     "options",
     [{"timeout": -1}, {"timeout": float("nan")}, {"timeout": "5"}, {"timeout": None}, {"timeout": True},

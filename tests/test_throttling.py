@@ -78,6 +78,19 @@ def test_few_requests_are_throttled(
     assert causes <= {"throttled", "another restore was throttled"}
 
 
+def test_one_throttled_request_delays_the_other_restores(
+    service: LocalCloudHsm, make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once a request is throttled, the restores of the same call wait for their turn."""
+    caplog.set_level(logging.INFO, "cloudhsm_restore")
+    service.inject(Fault.THROTTLED, "RestoreBackup")
+    client = make_client(service.endpoint_url)
+    assert all(result.ok for result in client.restore_backups(pending(service, 30)))
+    assert "another restore was throttled" in {
+        vars(each).get("cloudhsm_wait_cause") for each in caplog.records
+    }
+
+
 def test_without_throttling_there_is_no_wait(service: LocalCloudHsm, make_client: MakeClient) -> None:
     """No restore waits for another one until a request is throttled."""
     client: Any = make_client(service.endpoint_url)
