@@ -515,36 +515,15 @@ def _record_one(name: str, path: Path) -> int:
 # --- The run ---
 
 
-def tests_of(mutant: Mutant, tests: dict[str, Test], budget: float) -> dict[str, float]:
-    """Return the tests that reach the change, in the order of `ranked`, and the seconds that each takes."""
-    changed = _bits(mutant.module, *mutant.reach)
-    found = {name: test for name, test in tests.items() if test.lines & changed}
-    found = found or {name: test for name, test in tests.items() if test.starts_process}
-    # A test whose parameter is what was changed, such as an error code, comes first.
-    words = re.findall(r"'(\w+)'", mutant.change)
-    named = [name for name in found if any(word in name for word in words)]
-    chosen: dict[str, float] = {}
-    for name in chain(named, ranked(found)):
-        seconds = found[name].seconds
-        if chosen and sum(chosen.values()) + seconds > budget:
-            break
-        chosen[name] = seconds
-    return chosen
-
-
-def ranked(tests: dict[str, Test]) -> Iterator[str]:
-    """Yield the tests, each as the one that adds most lines in a second to those that were before it."""
-    left, covered = tests.copy(), 0
-    while left:
-        gains = {
-            name: (test.lines & ~covered).bit_count() / (test.seconds + 0.05) for name, test in left.items()
-        }
-        best = max(gains, key=gains.__getitem__)
-        if not gains[best] and covered:
-            covered = 0
-        else:
-            covered |= left.pop(best).lines
-            yield best
+def ranked(tests: dict[str, Test]) -> list[str]:
+    """Return the tests, the fast ones first, and those later that differ from others only in a parameter."""
+    numbers = Counter[str]()
+    costs: dict[str, float] = {}
+    for name, test in sorted(tests.items(), key=lambda item: item[1].seconds):
+        function = name.partition("[")[0]
+        numbers[function] += 1
+        costs[name] = numbers[function] * (test.seconds + 0.05)
+    return sorted(tests, key=costs.__getitem__)
 
 
 class Run:
@@ -555,44 +534,83 @@ class Run:
         self._processes: Final = processes
         self._tests: Final = record(processes)
         self._budget: Final = budget
+        self._killers: Final[list[tuple[Mutant, str]]] = []
+        self._runs = 0
 
     def check(self) -> None:
         """Run one test with each name without a change. Those that fail are left out of the run."""
         order = {name.partition("[")[0]: name for name, test in self._tests.items() if test.seconds < 1}
-        failures = WORK / "failures.json"
 
-        def done(code: int | None) -> None:
-            if code != 0:
+        def done(code: int | None, failed: list[str]) -> None:
+            if code not in {0, pytest.ExitCode.TESTS_FAILED} or len(failed) > 9:
                 sys.exit(f"the tests cannot run without a change: exit code {code}; see {WORK}")
+            for test in failed:
+                print(f"left out, because it fails without a change: {test}", flush=True)
+                del self._tests[test]
 
-        self._processes.run(partial(_without_change, [*order.values()], failures), 600, done)
+        self._run(order.values(), 600, done)
         self._processes.join()
-        for test in json.loads(failures.read_text("utf-8")):
-            print(f"left out, because it fails without a change: {test}", flush=True)
-            del self._tests[test]
 
     def judge(self, mutant: Mutant) -> None:
         """Run the tests of a mutant, and note it if it survives."""
 
-        def done(code: int | None) -> None:
+        def done(code: int | None, failed: list[str]) -> None:
             if code in {pytest.ExitCode.NO_TESTS_COLLECTED, FAILED}:
                 sys.exit(f"no test was run for {mutant.key}: exit code {code}; see {WORK}")
+            self._killers.extend((mutant, test) for test in failed)
             if code == 0:
                 self.survivors.append(mutant)
-                print(
-                    f"survivor: {mutant.module}:{mutant.line}: {mutant.text}\n    {mutant.change}", flush=True
-                )
+                place = f"{mutant.module}:{mutant.line}"
+                print(f"survivor: {place}: {mutant.text}\n    {mutant.change}", flush=True)
 
-        tests = tests_of(mutant, self._tests, self._budget)
-        timeout = 20 + 2 * sum(tests.values())
-        self._processes.run(partial(_pytest, Chosen(tests), "-x"), timeout, done, mutant)
+        tests = self.tests_of(mutant)
+        self._run(tests, 20 + 2 * sum(tests.values()), done, mutant)
+
+    def tests_of(self, mutant: Mutant) -> dict[str, float]:
+        """Return the tests that reach the change, the most promising first, and the seconds of each."""
+        changed = _bits(mutant.module, *mutant.reach)
+        found = {name: test for name, test in self._tests.items() if test.lines & changed}
+        found = found or {name: test for name, test in self._tests.items() if test.starts_process}
+        # Those that have killed a mutant nearby, and those with what was changed, such as an error code, in
+        # their parameter.
+        near = sorted(
+            (abs(killed.line - mutant.line), name)
+            for killed, name in self._killers
+            if killed.module == mutant.module and name in found
+        )
+        words = re.findall(r"'(\w+)'", mutant.change)
+        named = [name for name in found if any(word in name for word in words)]
+        chosen: dict[str, float] = {}
+        for name in chain([name for _, name in near[:20]], named, ranked(found)):
+            if chosen and sum(chosen.values()) + found[name].seconds > self._budget:
+                break
+            chosen[name] = found[name].seconds
+        return chosen
+
+    def _run(
+        self,
+        order: Iterable[str],
+        timeout: float,
+        done: Callable[[int | None, list[str]], None],
+        mutant: Mutant | None = None,
+    ) -> None:
+        self._runs += 1
+        failures = WORK / f"failures-{self._runs % 10}.json"
+        failures.write_text("[]", "utf-8")
+
+        def read(code: int | None) -> None:
+            done(code, json.loads(failures.read_text("utf-8")))
+
+        self._processes.run(
+            partial(_run_tests, [*order], failures, stop=mutant is not None), timeout, read, mutant
+        )
 
 
-def _without_change(order: list[str], failures: Path) -> int:
+def _run_tests(order: list[str], failures: Path, *, stop: bool) -> int:
     plugin = Chosen(order)
-    code = _pytest(plugin)
-    failures.write_text(json.dumps([*plugin.failed]), "utf-8")
-    return 0 if code == pytest.ExitCode.TESTS_FAILED and len(plugin.failed) < 10 else code
+    code = _pytest(plugin, *(["-x"] if stop else []))
+    failures.write_text(json.dumps(sorted(plugin.failed)), "utf-8")
+    return code
 
 
 def explanations() -> dict[tuple[str, str, str], str]:
@@ -626,7 +644,9 @@ def main() -> None:
         keys = {tuple(key) for key in json.loads(last.read_text("utf-8"))}
         everything = [mutant for mutant in everything if mutant.key in keys]
     size = min(options.sample or len(everything), len(everything))
-    chosen = random.Random(options.seed).sample(everything, size)
+    # In their order, because a test that has killed a mutant often kills the next one.
+    chosen = sorted(random.Random(options.seed).sample(everything, size))
+    explained = explanations()
     if options.list:
         for mutant in chosen:
             print(f"{mutant.module}:{mutant.line}: {mutant.change}")
@@ -635,50 +655,39 @@ def main() -> None:
     with Processes(options.jobs) as processes:
         run = Run(processes, options.budget)
         run.check()
-        judged = 0
-        try:
-            for mutant in chosen:
+        for mutant in chosen:
+            if mutant.key not in explained:
                 run.judge(mutant)
-                judged += 1
-        except KeyboardInterrupt:
-            chosen = chosen[:judged]
-            print(f"interrupted; the figures are of the first {judged} mutants")
         processes.join()
-    explained = explanations()
     if not options.module and not options.again:
         for key in explained.keys() - {mutant.key for mutant in everything}:
             print(f"explained, but not a mutant any more: {key}")
-    alive = sorted(run.survivors)
-    unexplained = [mutant for mutant in alive if mutant.key not in explained]
-    last.write_text(json.dumps([mutant.key for mutant in unexplained]), "utf-8")
-    for mutant in unexplained:
-        print(f"not explained: {mutant.module}:{mutant.line}: {mutant.text}\n    {mutant.change}")
+    last.write_text(json.dumps([mutant.key for mutant in run.survivors]), "utf-8")
     seconds = time.monotonic() - start
-    lines = [*_table(chosen, alive, len(everything)), *_explained(alive, explained)]
-    print(*lines, f"{seconds:.0f} s; {len(unexplained)} survivors are not explained.", sep="\n")
+    lines = [*_table(chosen, run.survivors, explained, len(everything))]
+    print(*lines, f"{seconds:.0f} s; {len(run.survivors)} survivors are not explained.", sep="\n")
     if options.write:
         figures.write("mutants", lines, f"seed {options.seed}", f"{seconds / 60:.0f} minutes")
-    sys.exit(bool(unexplained))
+    sys.exit(bool(run.survivors))
 
 
-def _table(chosen: list[Mutant], alive: list[Mutant], number: int) -> Iterator[str]:
-    """Yield the figures by module."""
+def _table(
+    chosen: list[Mutant], alive: list[Mutant], explained: dict[tuple[str, str, str], str], number: int
+) -> Iterator[str]:
+    """Yield the figures by module, and the reasons of those that are explained."""
+    harmless = [mutant for mutant in chosen if mutant.key in explained]
+    counts = [Counter(each.module for each in group) for group in (chosen, harmless, alive)]
     yield f"{len(chosen)} of {number} mutants:"
     yield ""
-    yield "| Module | Mutants | Killed | Survived |"
-    yield "| --- | --- | --- | --- |"
-    total, survived = Counter(each.module for each in chosen), Counter(each.module for each in alive)
-    for name in sorted(total):
-        yield f"| `{name}` | {total[name]} | {total[name] - survived[name]} | {survived[name]} |"
-    yield f"| all | {len(chosen)} | {len(chosen) - len(alive)} | {len(alive)} |"
-
-
-def _explained(alive: list[Mutant], explained: dict[tuple[str, str, str], str]) -> Iterator[str]:
-    """Yield the reasons of the survivors that are explained, and how many have each."""
-    reasons = Counter(explained[each.key] for each in alive if each.key in explained)
-    if reasons:
-        yield from ("", "| Why it survives | Survivors |", "| --- | --- |")
-        yield from (f"| {reason} | {number} |" for reason, number in reasons.most_common())
+    yield "| Module | Mutants | Killed | Explained | Survived |"
+    yield "| --- | --- | --- | --- | --- |"
+    for name in [*sorted(counts[0]), ""]:
+        total, kept, survived = (each[name] if name else each.total() for each in counts)
+        shown = f"`{name}`" if name else "all"
+        yield f"| {shown} | {total} | {total - kept - survived} | {kept} | {survived} |"
+    yield from ("", "| Explanation | Mutants |", "| --- | --- |")
+    for reason, times in Counter(explained[each.key] for each in harmless).most_common():
+        yield f"| {reason} | {times} |"
 
 
 if __name__ == "__main__":
