@@ -29,8 +29,8 @@ from .responses import Attempt, Rig, Script, Service, clients, run
 
 MAX_ERRORS: Final = 600
 """A text of so many nested exceptions exceeds Python's limit of recursion: there are two calls for each."""
-_SIZE: Final = 500
-"""Bytes for which an exception counts, because it is much work even if its line is short."""
+_SIZE: Final = 16_000
+"""Bytes for which an exception counts: botocore's texts repeat those inside, so that each can be long."""
 _URL: Final = "http://127.0.0.1:1"
 _LINE: Final = re.compile(r"(.?)((?: [cxan]\d+)*) ?(.*)", re.DOTALL)
 
