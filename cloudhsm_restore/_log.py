@@ -1,6 +1,7 @@
 """The logger of this library, and the one function that uses it."""
 
 import logging
+import re
 import traceback
 from contextlib import suppress
 from typing import Any, Final
@@ -53,5 +54,4 @@ def state_name(state: BackupState | str | None) -> str:
     if state is None:
         return "missing"
     name = str(state)
-    valid = name.isascii() and name.replace("_", "").isupper() and len(name) <= 40  # noqa: PLR2004
-    return name if valid else "not a valid state"
+    return name if re.fullmatch("[A-Z_]{1,40}", name) else "not a valid state"
