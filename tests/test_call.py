@@ -48,7 +48,7 @@ from cloudhsm_restore import (
     UnexpectedResponseError,
 )
 from cloudhsm_restore._call import cancellation
-from cloudhsm_restore.testing import LocalCloudHsm
+from cloudhsm_restore.testing import Fault, LocalCloudHsm
 
 from .clients import config, make_sync_client
 from .conftest import MakeClient
@@ -427,6 +427,44 @@ def test_cancelled_before_a_success_is_retried(service: LocalCloudHsm, operation
     call = client.restore_backup if operation == "RestoreBackup" else client.get_backup
     assert cancelled_call(call, cancelled).outcome_unknown is unknown
     assert [request.backup_id for request in service.requests] == [backup_id]
+    boto3_client.close()
+
+
+@pytest.mark.parametrize(
+    ("response", "cls", "unknown"),
+    [(DROP, ConnectionLostError, True), (REJECTED, InvalidRequestError, False)],
+    ids=["lost", "rejected"],
+)
+def test_cancelled_between_two_attempts(
+    raw_server: RawServer, credentials: None, response: bytes | None, cls: type[RestoreError], unknown: bool
+) -> None:
+    """A call that is cancelled while botocore backs off ends with the error of its last attempt."""
+    cancelled = threading.Event()
+    boto3_client: Any = boto3.client("cloudhsmv2", endpoint_url=raw_server.respond(response), config=config())
+
+    def retry(**_: object) -> int:
+        cancelled.set()
+        return 0
+
+    def call() -> Backup:
+        cancellation.set(cancelled)
+        return RestoreClient(boto3_client).restore_backup(BACKUP_ID)
+
+    boto3_client.meta.events.register_first("needs-retry.cloudhsm-v2", retry)
+    with pytest.raises(cls) as caught:
+        copy_context().run(call)
+    assert caught.value.outcome_unknown is unknown
+    assert len(raw_server.requests) == 1
+    boto3_client.close()
+
+
+def test_a_request_of_the_application_after_a_restore(service: LocalCloudHsm) -> None:
+    """What an application sends with its own client after a call has no deadline."""
+    backup_id = service.add_backup(backup_state="PENDING_DELETION").backup_id
+    boto3_client = service.boto3_client(config())
+    service.inject(Fault.DELAY, "RestoreBackup", seconds=0.1)
+    RestoreClient(boto3_client).ensure_restored(backup_id, timeout=0.05)
+    assert boto3_client.describe_backups()["Backups"]
     boto3_client.close()
 
 
