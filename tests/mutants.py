@@ -122,6 +122,7 @@ def mutants(path: Path) -> Iterator[Mutant]:
     lines = source.splitlines(keepends=True)
     starts = [sum(map(len, lines[:number])) for number in range(len(lines))]
     seen: set[tuple[int, int, str]] = set()
+    repeated = Counter[tuple[str, str]]()
     for node, (new, without), reach in _changes(ast.parse(source), EVERYWHERE):
         start = starts[node.lineno - 1] + node.col_offset
         end = starts[(node.end_lineno or 0) - 1] + (node.end_col_offset or 0)
@@ -130,11 +131,16 @@ def mutants(path: Path) -> Iterator[Mutant]:
         seen.add((start, end, new))
         before = " ".join(source[start:end].decode().split())
         after = f"({new})" if isinstance(node, ast.expr) else new
+        text = lines[node.lineno - 1].decode().strip()
+        change = f"without {without}" if without else f"{before} -> {new}"
+        repeated[text, change] += 1
+        if (number := repeated[text, change]) > 1:
+            change += f" ({number})"
         yield Mutant(
             path.name,
             node.lineno,
-            lines[node.lineno - 1].decode().strip(),
-            f"without {without}" if without else f"{before} -> {new}",
+            text,
+            change,
             (source[:start] + after.encode() + source[end:]).decode(),
             reach,
         )
@@ -614,9 +620,13 @@ def _run_tests(order: list[str], failures: Path, *, stop: bool) -> int:
 
 
 def explanations() -> dict[tuple[str, str, str], str]:
-    """Return the reason for each survivor that is harmless."""
-    entries = tomllib.loads(EXPLAINED.read_text("utf-8"))["survivor"]
-    return {(each["module"], each["line"], each["change"]): each["reason"] for each in entries}
+    """Return the reason for each mutant that is harmless."""
+    groups = tomllib.loads(EXPLAINED.read_text("utf-8"))["explained"]
+    return {
+        (module, line, change): group["reason"]
+        for group in groups
+        for module, line, change in group["mutants"]
+    }
 
 
 def main() -> None:
