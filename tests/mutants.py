@@ -4,8 +4,8 @@
 
 A mutant is the library with one change, such as ``<=`` for ``<``, or a statement left out. The tests that
 reach the changed line run against it, the fastest first, until one of them fails: the mutant is killed. A
-mutant that no test kills is a survivor. ``tests/mutants.toml`` explains those that are harmless; any other
-ends the run with exit code 1.
+mutant that no test kills is a survivor, which ends the run with exit code 1. ``tests/mutants.toml`` explains
+those that are harmless, which are not run.
 
 mutmut 3.8 was tried. It leaves out what stands outside of functions and what is decorated, so that tables,
 classes, and properties have no mutants. It has no seeded sample, and no place for an explanation.
