@@ -521,14 +521,19 @@ def _record_one(name: str, path: Path) -> int:
 # --- The run ---
 
 
-def ranked(tests: dict[str, Test]) -> list[str]:
-    """Return the tests, the fast ones first, and those later that differ from others only in a parameter."""
+def ranked(tests: dict[str, Test], module: str) -> list[str]:
+    """Return the tests, first those that are fast and that reach little else than the module.
+
+    Those that differ from others only in a parameter come later.
+    """
+    lines = _bits(module, *EVERYWHERE)
     numbers = Counter[str]()
     costs: dict[str, float] = {}
     for name, test in sorted(tests.items(), key=lambda item: item[1].seconds):
         function = name.partition("[")[0]
         numbers[function] += 1
-        costs[name] = numbers[function] * (test.seconds + 0.05)
+        share = (test.lines & lines).bit_count() / (test.lines.bit_count() or 1)
+        costs[name] = numbers[function] * (test.seconds + 0.05) / (share + 0.05)
     return sorted(tests, key=costs.__getitem__)
 
 
@@ -587,7 +592,7 @@ class Run:
         words = re.findall(r"'(\w+)'", mutant.change)
         named = [name for name in found if any(word in name for word in words)]
         chosen: dict[str, float] = {}
-        for name in chain([name for _, name in near[:20]], named, ranked(found)):
+        for name in chain([name for _, name in near[:20]], named, ranked(found, mutant.module)):
             if chosen and sum(chosen.values()) + found[name].seconds > self._budget:
                 break
             chosen[name] = found[name].seconds
