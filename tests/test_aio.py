@@ -677,6 +677,23 @@ def test_the_pool_bounds_what_is_in_flight(run: Run, service: LocalCloudHsm) -> 
     run(main())
 
 
+def test_a_call_after_one_for_which_there_was_no_thread(
+    service: LocalCloudHsm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call for which no thread can be started fails at once, and leaves nothing for the next call."""
+    [backup_id] = pending(service, 1)
+
+    async def main() -> None:
+        async with new_client(service) as client, asyncio.timeout(20):
+            with monkeypatch.context() as patch:
+                patch.setattr(threading.Thread, "start", Mock(side_effect=RuntimeError("no more threads")))
+                with pytest.raises(RestoreError, match="no more threads; nothing was sent"):
+                    await client.restore_backup(backup_id)
+            assert (await client.restore_backup(backup_id)).backup_state is READY
+
+    asyncio.run(main())
+
+
 # --- One among others ---
 
 
@@ -756,6 +773,37 @@ asyncio.run(main())
     assert f"{slow}: cancelled; restored" in done.stderr
     assert f"{throttled}: cancelled; not restored" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_interpreter_ends_without_waiting_for_boto3(service: LocalCloudHsm) -> None:
+    """At its end, a thread that sleeps between two of boto3's attempts is not waited for."""
+    [slow, throttled] = pending(service, 2)
+    program = f"""
+import asyncio, boto3, logging
+from cloudhsm_restore import AsyncRestoreClient
+logging.basicConfig(level="WARNING")
+boto3_client = boto3.client("cloudhsmv2")
+boto3_client.meta.events.register_first("needs-retry.cloudhsm-v2", lambda response, **_: (
+    30 if response[0].status_code == 400 else None
+))
+async def main():
+    idle, client = AsyncRestoreClient(), AsyncRestoreClient(boto3_client)
+    for backup_id in ({slow!r}, {throttled!r}):
+        asyncio.create_task(client.restore_backup(backup_id))
+        await asyncio.sleep(0.5)
+    return idle
+idle = asyncio.run(main())
+"""
+    service.inject(Fault.DELAY, "RestoreBackup", seconds=1.5)
+    service.inject(Fault.THROTTLED)
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=service.environ, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert time.monotonic() - began < 20
+    assert f"{slow}: cancelled; restored" in done.stderr
+    assert len(service.requests) == 2
 
 
 # --- Imports and signatures ---
