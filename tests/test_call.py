@@ -1,12 +1,14 @@
 """Each response and each exception of boto3 becomes a Backup or a RestoreError with the right outcome."""
 
 import copy
+import gc
 import inspect
 import json
 import socket
 import ssl
 import string
 import threading
+import weakref
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
@@ -392,7 +394,9 @@ def test_cancelled_before_it_was_sent(service: LocalCloudHsm) -> None:
     cancelled.set()
     with service.client() as client:
         for call in (client.restore_backup, client.get_backup):
-            assert not cancelled_call(call, cancelled).outcome_unknown
+            error = cancelled_call(call, cancelled)
+            assert "before it was sent" in str(error)
+            assert not error.outcome_unknown
     assert service.requests == ()
 
 
@@ -406,7 +410,9 @@ def test_cancelled_while_botocore_holds_the_request_back(service: LocalCloudHsm)
 
     boto3_client.meta.events.register("before-send.cloudhsm-v2", hold_back)
     # A handler may have sent it, so that the outcome is unknown.
-    assert cancelled_call(RestoreClient(boto3_client).restore_backup, cancelled).outcome_unknown
+    error = cancelled_call(RestoreClient(boto3_client).restore_backup, cancelled)
+    assert "before it was sent" not in str(error)
+    assert error.outcome_unknown
     assert service.requests == ()
     boto3_client.close()
 
@@ -640,6 +646,22 @@ def test_a_long_body_is_truncated(raw_server: RawServer, make_client: MakeClient
     assert caught.value.body is not None
     assert len(caught.value.body) == 4096
     assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("response", [REJECTED, http(b"{}"), http(b"no JSON"), DROP])
+def test_an_error_is_freed_at_once(raw_server: RawServer, response: bytes | None) -> None:
+    """No cycle keeps an error, and what its frames refer to, until the next garbage collection."""
+    references: list[weakref.ref[RestoreError]] = []
+    gc.disable()
+    try:
+        with make_sync_client(raw_server.respond(response), {}) as client:
+            try:
+                client.restore_backup(BACKUP_ID)
+            except RestoreError as error:
+                references.append(weakref.ref(error))
+        assert [reference() for reference in references] == [None]
+    finally:
+        gc.enable()
 
 
 def test_many_problems_are_only_counted(raw_server: RawServer, make_client: MakeClient) -> None:
