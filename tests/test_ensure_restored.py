@@ -1,5 +1,6 @@
 """ensure_restored and restore_backups on the wire: the backup is READY in the end, and the report is true."""
 
+import inspect
 import logging
 import threading
 import time
@@ -19,6 +20,7 @@ from cloudhsm_restore import (
     NotRestorableError,
     ParameterError,
     ResourceNotFoundError,
+    RestoreClient,
     RestoreError,
     RestoreResult,
     WaitTimeoutError,
@@ -563,6 +565,14 @@ def test_a_string_is_not_a_list_of_ids(make_client: MakeClient, service: LocalCl
     """A string in place of an iterable of IDs is a ParameterError, not one restore per letter."""
     with pytest.raises(ParameterError, match="backup_ids"):
         make_client(service.endpoint_url).restore_backups(ids)
+
+
+def test_the_defaults_are_those_of_the_documentation() -> None:
+    """Without a timeout a restore takes at most five minutes, and without a number eight run at a time."""
+    parameters = inspect.signature(RestoreClient.restore_backups).parameters
+    assert parameters["timeout"].default == 300
+    assert parameters["max_workers"].default == 8
+    assert inspect.signature(RestoreClient.ensure_restored).parameters["timeout"].default == 300
 
 
 def test_unwrap_returns_the_backup_or_raises(service: LocalCloudHsm, make_client: MakeClient) -> None:
