@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import aclosing, suppress
 from contextvars import ContextVar
@@ -675,6 +676,20 @@ def test_the_pool_bounds_what_is_in_flight(run: Run, service: LocalCloudHsm) -> 
         assert done == 50
 
     run(main())
+
+
+def test_a_client_keeps_nothing_of_calls_that_have_ended(service: LocalCloudHsm) -> None:
+    """A client that lives as long as a service does not grow with its calls."""
+    [backup_id] = pending(service, 1)
+
+    async def main() -> None:
+        async with new_client(service) as client:
+            backups = [weakref.ref(await client.get_backup(backup_id)) for _ in range(3)]
+            gc.collect()
+            # The last one may be in a thread that is about to end.
+            assert [backup() for backup in backups[:2]] == [None, None]
+
+    asyncio.run(main())
 
 
 def test_a_call_after_one_for_which_there_was_no_thread(

@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
 from datetime import UTC, datetime
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock, create_autospec
@@ -1112,6 +1113,13 @@ def client_error(code: str, operation: str = "RestoreBackup", **metadata: Any) -
     return boto.ClientError(response, operation)
 
 
+def wrapped() -> Exception:
+    """Return an error of an application's transport that comes from the network's."""
+    outer = RuntimeError("no response")
+    outer.__cause__ = OSError()
+    return outer
+
+
 def circular() -> Exception:
     """Return an error that comes from another, which comes from the first."""
     inner = OSError()
@@ -1141,6 +1149,8 @@ DOUBLES: dict[str, tuple[Callable[[], Exception], type[RestoreError], bool]] = {
         ConnectionLostError, True,
     ),
     "not a network error": (lambda: boto.HTTPClientError(error=raised(RuntimeError())), RestoreError, True),
+    "wrapped": (lambda: boto.HTTPClientError(error=wrapped()), TransportError, True),
+    "HTTP": (lambda: boto.HTTPClientError(error=raised(HTTPException())), TransportError, True),
     "closed": (
         lambda: boto.ConnectionClosedError(endpoint_url=URL, error=raised(OSError())),
         ConnectionLostError, True,
@@ -1160,6 +1170,8 @@ DOUBLES: dict[str, tuple[Callable[[], Exception], type[RestoreError], bool]] = {
         lambda: client_error("Throttling", HTTPStatusCode="400"), ThrottlingError, True
     ),
     "a status for a code": (lambda: client_error("503"), InternalFailureError, True),
+    "a status of a proxy": (lambda: client_error("502"), InternalFailureError, True),
+    "a status of a proxy in time": (lambda: client_error("504"), InternalFailureError, True),
 }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -379,6 +380,15 @@ def test_a_repeated_next_token(raw_server: RawServer, make_client: MakeClient) -
         list(iterator)
 
 
+@pytest.mark.parametrize("token", [5, True, ["next"], {"next": 1}])
+def test_an_invalid_next_token(raw_server: RawServer, make_client: MakeClient, token: object) -> None:
+    """A token that is not a string is a fault of the service, and not of the next request."""
+    page = http({"Backups": [], "NextToken": token})
+    with pytest.raises(UnexpectedResponseError, match="NextToken"):
+        make_client(raw_server.respond(page, page)).get_backup(BACKUP_ID)
+    assert len(raw_server.requests) == 1
+
+
 def test_64_threads_share_a_client(service: LocalCloudHsm, make_client: MakeClient) -> None:
     """Each of 64 threads that share a client gets the backup that it restored."""
     ids = [service.add_backup(backup_state="PENDING_DELETION").backup_id for _ in range(640)]
@@ -422,6 +432,13 @@ def test_nothing_is_printed(
     with pytest.raises(ResourceNotFoundError):
         client.restore_backup("backup-nowhere")
     assert capfd.readouterr() == ("", "")
+
+
+def test_nothing_is_printed_by_a_fresh_interpreter() -> None:
+    """Without a logging configuration Python would print the warnings of a library."""
+    program = "import cloudhsm_restore.client, logging; logging.getLogger('cloudhsm_restore').warning('x')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert (done.stdout, done.stderr) == (b"", b"")
 
 
 class FullDisk(io.StringIO):

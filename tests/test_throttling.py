@@ -113,6 +113,16 @@ def test_lost_responses_are_not_throttling(service: LocalCloudHsm, make_client: 
     assert len(client.waits) <= 40
 
 
+def test_retries_of_boto3_wait_only_for_boto3(service: LocalCloudHsm, make_client: MakeClient) -> None:
+    """Without a limit, a retry of boto3 is sent as soon as boto3 sends it."""
+    retries = {"mode": "standard", "total_max_attempts": 2}
+    client: Any = make_client(service.endpoint_url, retries=retries)
+    service.inject(Fault.INTERNAL_FAILURE_BEFORE_WORK, "RestoreBackup")
+    client.ensure_restored(*pending(service, 1))
+    assert len(service.requests) == 2
+    assert client.waits == []
+
+
 # --- The rate, without requests ---
 
 
