@@ -18,7 +18,6 @@ NEWEST = ""
 COMBINATIONS = (
     {"boto3": "1.35.16", "botocore": "1.35.16", "pydantic": "2.7.0"},
     {"boto3": "1.35.16", "botocore": "1.35.16", "urllib3": "1.26.20", "pydantic": NEWEST},
-    {"boto3": "1.41.0", "botocore": "1.41.0", "pydantic": "2.12.0"},
     {"boto3": NEWEST, "urllib3": "1.26.20", "pydantic": "2.7.0"},
     *(
         {"python": version, "boto3": NEWEST, "pydantic": NEWEST}
