@@ -31,7 +31,7 @@ KEYS: Final = (
 )  # fmt: skip
 REPEATED: Final = (
     "//", "%", "%25", "%25252b", "&amp;", "&#", "\\\\", "\\u005c", "\\\\u005c", "Signature=", "password=", "Authorization: ",
-    "Invalid endpoint: ", "secret_access_key:", "<p>", "x", " ", "\n", "\\n", "é", "TOKENTOKENTOKENTOKEN/+", "\x00", "=",
+    "Invalid endpoint: ", "secret_access_key:", "<p>", "x", " ", "\n", "\\n", "é", "TokenTokenTokenToken/+", "\x00", "=",
     "{}", "[", "{},", '{"__type":', '"Message":"a",', "\ud800", "a@", "1", "-", "x-amz-security-token: ",
 )  # fmt: skip
 """Texts that a server may repeat up to a megabyte. Some are hostile to the patterns that mask."""

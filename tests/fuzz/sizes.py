@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from .checks import holds
 
-KEY, TOKEN = "SECRETKEYSECRETKEYSECRETKEY", "TOKENTOKENTOKENTOKEN/+="
+KEY, TOKEN = "SecretKeySecretKeySecretKey", "TokenTokenTokenToken/+="
 FORMS: Final = {
     "KEY": KEY,
     "TOKEN": TOKEN,
