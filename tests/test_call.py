@@ -4,6 +4,7 @@ import copy
 import gc
 import inspect
 import json
+import logging
 import socket
 import ssl
 import string
@@ -717,6 +718,17 @@ def test_a_body_shorter_than_its_content_length(
     assert caught.value.outcome_unknown
 
 
+def test_a_long_text_is_no_request_id(
+    raw_server: RawServer, make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A text that a server returns in place of the ID of the request may be a token, and is not logged."""
+    caplog.set_level(logging.INFO, "cloudhsm_restore")
+    client = make_client(raw_server.respond(RESTORED.replace(b"11111111-2222", b"token" * 20)))
+    client.restore_backup(BACKUP_ID)
+    assert "READY" in caplog.text
+    assert "token" not in caplog.text
+
+
 def test_an_iso_timestamp_is_parsed(raw_server: RawServer, make_client: MakeClient) -> None:
     """Emulators send timestamps as text in ISO 8601."""
     client = make_client(
@@ -1224,6 +1236,35 @@ def test_the_message_has_the_reason_why_there_is_no_connection(inner: Exception,
     fake: Any = type("Fake", (), {"restore_backup": Mock(side_effect=error)})()
     with pytest.raises(ConnectError, match=rf"{URL}\" \({reason}\)"):
         RestoreClient(fake).restore_backup(BACKUP_ID)
+
+
+def test_an_error_that_cannot_be_read() -> None:
+    """An exception whose text raises becomes a RestoreError, and a restore's outcome is unknown."""
+
+    class Unreadable(boto.HTTPClientError):
+        def __str__(self) -> str:
+            raise ZeroDivisionError
+
+    fail = Mock(side_effect=Unreadable(error=OSError()))
+    fake: Any = type("Fake", (), {"restore_backup": fail, "describe_backups": fail})()
+    with pytest.raises(RestoreError, match="Unreadable, whose details could not be read") as caught:
+        RestoreClient(fake).restore_backup(BACKUP_ID)
+    assert caught.value.outcome_unknown
+    with pytest.raises(RestoreError) as caught:
+        RestoreClient(fake).get_backup(BACKUP_ID)
+    assert not caught.value.outcome_unknown
+
+
+def test_an_error_between_two_attempts_is_ambiguous(
+    restoring: CloudHSMV2Client, raw_server: RawServer
+) -> None:
+    """A handler raises the error of a connection after a rejection: of which request, is not known."""
+    handler = Mock(side_effect=boto.ReadTimeoutError(endpoint_url=raw_server.url))
+    restoring.restore_backup(BackupId=BACKUP_ID)  # The next one is rejected.
+    restoring.meta.events.register_first("needs-retry.cloudhsm-v2", handler)
+    with pytest.raises(ResponseTimeoutError) as caught:
+        RestoreClient(restoring).restore_backup(BACKUP_ID)
+    assert caught.value.outcome_unknown
 
 
 def test_a_mock_that_names_another_operation() -> None:
