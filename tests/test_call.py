@@ -1162,6 +1162,11 @@ DOUBLES: dict[str, tuple[Callable[[], Exception], type[RestoreError], bool]] = {
     ),
     "not a network error": (lambda: boto.HTTPClientError(error=raised(RuntimeError())), RestoreError, True),
     "wrapped": (lambda: boto.HTTPClientError(error=wrapped()), TransportError, True),
+    "in the body": (lambda: boto.ResponseStreamingError(error=raised(OSError())), ConnectionLostError, True),
+    "checksum": (
+        lambda: boto.ChecksumError(checksum_type="crc32", expected_checksum="1", actual_checksum="2"),
+        UnexpectedResponseError, True,
+    ),
     "HTTP": (lambda: boto.HTTPClientError(error=raised(HTTPException())), TransportError, True),
     "closed": (
         lambda: boto.ConnectionClosedError(endpoint_url=URL, error=raised(OSError())),
