@@ -252,6 +252,36 @@ def test_a_mock_that_is_exhausted_raises_in_the_caller(run: Run) -> None:
 # --- Cancellation ---
 
 
+@pytest.mark.parametrize("bug", [ZeroDivisionError(), KeyError("x")])
+def test_the_log_has_the_outcome_of_a_cancelled_restore_with_a_bug(
+    service: LocalCloudHsm, caplog: pytest.LogCaptureFixture, bug: Exception
+) -> None:
+    """If an event handler of the application fails after the cancellation, the outcome is unknown."""
+    [backup_id] = pending(service, 1)
+    hold = threading.Event()
+    boto3_client = service.boto3_client(config())
+
+    def fail(**_: object) -> None:
+        hold.wait(10)
+        raise bug
+
+    boto3_client.meta.events.register("before-parse.cloudhsm-v2", fail)
+
+    async def main() -> None:
+        async with AsyncRestoreClient(boto3_client) as client:
+            task = asyncio.create_task(client.restore_backup(backup_id))
+            await soon(lambda: bool(service.requests))
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+            hold.set()
+            await soon(lambda: bool(outcomes(caplog)))
+
+    asyncio.run(main())
+    assert outcomes(caplog) == {backup_id: "unknown"}
+    boto3_client.close()
+
+
 @pytest.mark.parametrize(
     ("fault", "outcome"),
     [

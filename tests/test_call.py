@@ -1187,6 +1187,7 @@ DOUBLES: dict[str, tuple[Callable[[], Exception], type[RestoreError], bool]] = {
         lambda: client_error("Throttling", HTTPStatusCode="400"), ThrottlingError, True
     ),
     "a status for a code": (lambda: client_error("503"), InternalFailureError, True),
+    "a status of the service": (lambda: client_error("500"), InternalFailureError, True),
     "a status of a proxy": (lambda: client_error("502"), InternalFailureError, True),
     "a status of a proxy in time": (lambda: client_error("504"), InternalFailureError, True),
 }  # fmt: skip
