@@ -260,6 +260,17 @@ def test_a_resolved_outcome_is_a_warning(
         assert part in record.getMessage()
 
 
+def test_a_wait_takes_its_time(service: LocalCloudHsm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that is not one of the tests really waits before it sends the request again."""
+    [backup_id] = pending(service, 1)
+    service.inject(Fault.THROTTLED, "RestoreBackup")
+    monkeypatch.setattr("random.random", lambda: 0.5)
+    with service.client(config()) as client:
+        began = time.monotonic()
+        client.ensure_restored(backup_id)
+        assert time.monotonic() - began >= 0.25
+
+
 def test_each_wait_is_logged(
     service: LocalCloudHsm, make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -158,6 +158,7 @@ def test_tags_are_a_read_only_mapping() -> None:
     assert dict(backup.tags) == {"team": "payments"}
     with pytest.raises(TypeError):
         backup.tags["team"] = "other"  # type: ignore[index]  # pyright: ignore[reportIndexIssue]
+    assert backup.model_copy(update={"tag_list": None}).tags == {}
 
 
 @pytest.mark.parametrize("state", [*BackupState, BackupState("ARCHIVED"), None])
