@@ -1095,6 +1095,29 @@ def test_a_handler_whose_credentials_cannot_be_loaded(
     boto3_client.close()
 
 
+def test_a_service_of_credentials_that_refuses_the_connection(
+    service: LocalCloudHsm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It is worth a retry, as if the response of that service was lost."""
+    keys = "aws_access_key_id = AKIAIOSFODNN7EXAMPLE\naws_secret_access_key = for-tests-only\n"
+    role = "role_arn = arn:aws:iam::111122223333:role/restorer\nsource_profile = base\n"
+    (tmp_path / "config").write_text(f"[default]\n{role}[profile base]\n{keys}")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    client = RestoreClient(region_name="us-east-1", endpoint_url=service.endpoint_url)
+    with client, pytest.raises(ConfigurationError, match="could not load credentials") as caught:
+        client.restore_backup(BACKUP_ID)
+    assert caught.value.retryable
+
+
+def test_incomplete_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message says that the credentials could not be loaded, and which part is missing."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
+    with pytest.raises(ConfigurationError, match=r"could not load credentials .*AWS_SECRET_ACCESS_KEY"):
+        RestoreClient(region_name="us-east-1")
+
+
 def test_an_invalid_role_arn_is_a_configuration_error(
     service: LocalCloudHsm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -1163,6 +1186,9 @@ DOUBLES: dict[str, tuple[Callable[[], Exception], type[RestoreError], bool]] = {
     "not a network error": (lambda: boto.HTTPClientError(error=raised(RuntimeError())), RestoreError, True),
     "wrapped": (lambda: boto.HTTPClientError(error=wrapped()), TransportError, True),
     "in the body": (lambda: boto.ResponseStreamingError(error=raised(OSError())), ConnectionLostError, True),
+    "incomplete": (
+        lambda: boto.IncompleteReadError(actual_bytes=1, expected_bytes=2), ConnectionLostError, True
+    ),
     "checksum": (
         lambda: boto.ChecksumError(checksum_type="crc32", expected_checksum="1", actual_checksum="2"),
         UnexpectedResponseError, True,
@@ -1228,12 +1254,21 @@ def test_an_error_of_a_test_double_has_the_class_of_the_real_one(
         assert caught.value.outcome_unknown is (unknown or double != "before-send")
 
 
+def untrusted() -> ssl.SSLCertVerificationError:
+    """Return the error of an expired certificate."""
+    error: Any = ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] (_ssl.c:1)")
+    error.verify_message = "certificate has expired"
+    expired: ssl.SSLCertVerificationError = error
+    return expired
+
+
 @pytest.mark.parametrize(
     ("inner", "reason"),
     [
         (OSError(111, "Connection refused"), "Connection refused"),
         (OSError("no route"), "no route"),
         (RuntimeError("no network in tests"), "no network in tests"),
+        (untrusted(), "certificate has expired"),
     ],
 )
 def test_the_message_has_the_reason_why_there_is_no_connection(inner: Exception, reason: str) -> None:

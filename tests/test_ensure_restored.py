@@ -229,6 +229,18 @@ def test_never_expires_exempts_the_backup(service: LocalCloudHsm, make_client: M
     assert client.ensure_restored(backup_id, never_expires=False).never_expires is False
 
 
+def test_an_exemption_is_no_restore_in_the_log(
+    service: LocalCloudHsm, make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log has one record for a backup that is restored and exempted."""
+    caplog.set_level(logging.INFO, "cloudhsm_restore")
+    make_client(service.endpoint_url).ensure_restored(*pending(service, 1), never_expires=True)
+    logged = [
+        vars(record)["cloudhsm_operation"] for record in caplog.records if record.name == "cloudhsm_restore"
+    ]
+    assert logged == ["RestoreBackup"]
+
+
 def test_a_rejected_exemption_carries_the_restored_backup(
     service: LocalCloudHsm, make_client: MakeClient
 ) -> None:
@@ -438,7 +450,9 @@ def no_workers() -> bool:
     return not any(thread.name.startswith("cloudhsm-restore") for thread in threading.enumerate())
 
 
-def test_closing_starts_no_new_restores(service: LocalCloudHsm, make_client: MakeClient) -> None:
+def test_closing_starts_no_new_restores(
+    service: LocalCloudHsm, make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
     """Closing the iterator starts no new restore, and no thread is left, not even one that sleeps."""
     ids = pending(service, 100)
     service.inject(Fault.THROTTLED, times=100)
@@ -451,6 +465,7 @@ def test_closing_starts_no_new_restores(service: LocalCloudHsm, make_client: Mak
     received = len(service.requests)
     time.sleep(0.05)
     assert len(service.requests) <= received + 4
+    assert {record.name for record in caplog.records} <= {"cloudhsm_restore", "asyncio"}
 
 
 def test_closing_wakes_sleeping_workers(service: LocalCloudHsm) -> None:
