@@ -354,6 +354,13 @@ def test_the_data_of_an_exception_is_bounded() -> None:
     assert repr(error.response).count("[") < 10
 
 
+def test_a_page_of_backups_is_kept_whole() -> None:
+    """Data of the size of a response of the service stays as it is, numbers included."""
+    backup = {f"Field{number}": "a text of some length" for number in range(12)}
+    page = {"Backups": [backup | {"CreateTimestamp": 1534461854.64, "NeverExpires": True, "Size": 5}] * 50}
+    assert Masker().data(page) == page
+
+
 def test_the_name_of_a_field_masks_its_value() -> None:
     """Data with another call's credentials in it is masked by name, also if it is JSON within JSON."""
     data = {"SecretAccessKey": "abc", "NextToken": "abc"}
