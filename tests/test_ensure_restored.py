@@ -30,6 +30,7 @@ from cloudhsm_restore.testing import Fault, LocalCloudHsm
 
 from .clients import config
 from .conftest import MakeClient, connections
+from .raw_server import BACKUP_ID, DROP, RawServer, http, wire_backup
 
 PENDING = BackupState.PENDING_DELETION
 
@@ -270,6 +271,13 @@ def test_a_resolved_outcome_is_a_warning(
     assert vars(record)["cloudhsm_backup_state"] == "READY"
     for part in (backup_id, "ConnectionLostError", "READY"):
         assert part in record.getMessage()
+
+
+def test_the_next_page_is_read_until_the_deadline(raw_server: RawServer, make_client: MakeClient) -> None:
+    """As long as there is time, a restore looks for its backup on the next page."""
+    pages = http({"Backups": [], "NextToken": "next"}), http({"Backups": [wire_backup()]})
+    client = make_client(raw_server.respond(DROP, *pages))
+    assert client.ensure_restored(BACKUP_ID, timeout=0.9).backup_state is BackupState.READY
 
 
 def test_a_wait_takes_its_time(service: LocalCloudHsm, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -359,6 +359,7 @@ def test_a_page_of_backups_is_kept_whole() -> None:
     backup = {f"Field{number}": "a text of some length" for number in range(12)}
     page = {"Backups": [backup | {"CreateTimestamp": 1534461854.64, "NeverExpires": True, "Size": 5}] * 50}
     assert Masker().data(page) == page
+    assert Masker().data({404: "no text as its key"}) == {404: "no text as its key"}
 
 
 def test_the_name_of_a_field_masks_its_value() -> None:
