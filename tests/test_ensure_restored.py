@@ -276,8 +276,9 @@ def test_a_resolved_outcome_is_a_warning(
 def test_the_next_page_is_read_until_the_deadline(raw_server: RawServer, make_client: MakeClient) -> None:
     """As long as there is time, a restore looks for its backup on the next page."""
     pages = http({"Backups": [], "NextToken": "next"}), http({"Backups": [wire_backup()]})
-    client = make_client(raw_server.respond(DROP, *pages))
+    client: Any = make_client(raw_server.respond(DROP, *pages))
     assert client.ensure_restored(BACKUP_ID, timeout=0.9).backup_state is BackupState.READY
+    assert client.waits == []
 
 
 def test_a_wait_takes_its_time(service: LocalCloudHsm, monkeypatch: pytest.MonkeyPatch) -> None:

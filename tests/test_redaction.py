@@ -11,6 +11,7 @@ import re
 import sys
 import textwrap
 import traceback
+from base64 import b64encode
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from types import FrameType, SimpleNamespace
@@ -352,6 +353,21 @@ def test_the_data_of_an_exception_is_bounded() -> None:
     response: Any = {"Error": {"Message": deep}}
     error: Any = Masker([TOKEN]).exception(ClientError(response, "RestoreBackup"), None)
     assert repr(error.response).count("[") < 10
+
+
+@pytest.mark.parametrize("before", ["", "x", "xx", "xxx"])
+def test_a_secret_anywhere_in_base64_is_masked(before: str) -> None:
+    """What precedes the secret in a text in base64 shifts it."""
+    secret = "for-tests-only-secret"
+    shown = b64encode(f"{before}{secret}{before}".encode()).decode()
+    assert len(Masker([secret]).text(shown)) <= len("***") + 12
+
+
+def test_the_longest_secret_is_masked_first() -> None:
+    """No end of a secret is shown because another one is its beginning."""
+    assert (
+        Masker(["for-tests-only", "for-tests-only-and-more"]).text("a for-tests-only-and-more b") == "a *** b"
+    )
 
 
 def test_a_page_of_backups_is_kept_whole() -> None:
