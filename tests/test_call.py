@@ -1095,7 +1095,7 @@ def test_a_handler_whose_credentials_cannot_be_loaded(
     boto3_client.close()
 
 
-def test_a_service_of_credentials_that_refuses_the_connection(
+def test_a_service_of_credentials_that_is_not_there(
     service: LocalCloudHsm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """It is worth a retry, as if the response of that service was lost."""
