@@ -502,6 +502,17 @@ def test_an_exemption_that_comes_too_early_is_retried() -> None:
     assert run.result is EXEMPT
 
 
+def test_a_retried_exemption_whose_response_is_lost() -> None:
+    """It is sent again: the rejection before it says nothing about its outcome."""
+    rejected, lost = error(InvalidRequestError), error(ConnectionLostError, unknown=True)
+    run = Run(READY, rejected, READY, rejected, READY, lost, READY, EXEMPT, never_expires=True)
+    assert run.calls == [RESTORE, MODIFY, DESCRIBE, RESTORE, DESCRIBE, MODIFY, DESCRIBE, MODIFY]
+    assert run.result is EXEMPT
+    # The same if RestoreBackup has shown that the backup was deleted meanwhile.
+    run = Run(READY, rejected, READY, READY, lost, READY, EXEMPT, never_expires=True)
+    assert run.calls == [RESTORE, MODIFY, DESCRIBE, RESTORE, MODIFY, DESCRIBE, MODIFY]
+
+
 @pytest.mark.parametrize("unknown", [False, True])
 @pytest.mark.parametrize("between", [[], [STATELESS], [error(ConnectError)]])
 def test_a_rejected_exemption_outranks_a_response_that_shows_it(
