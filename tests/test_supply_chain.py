@@ -93,7 +93,7 @@ def release(tmp_path: Path) -> tuple[Path, Run]:
         ignore=lambda folder, names: [
             name
             for name in names
-            if name.startswith((".git", ".venv", ".ci"))
+            if name.startswith((".git", ".venv", ".ci", ".fuzz", ".mutants"))
             or name in {"dist", "_build", "tests", "benchmarks", ".hypothesis"}
         ],
     )
