@@ -462,6 +462,8 @@ def test_cancelled_between_two_attempts(
     with pytest.raises(cls) as caught:
         copy_context().run(call)
     assert caught.value.outcome_unknown is unknown
+    if isinstance(caught.value, ApiError):
+        assert "RestoreBackup" in str(caught.value.__cause__)
     assert len(raw_server.requests) == 1
     boto3_client.close()
 
