@@ -22,6 +22,7 @@ from unittest.mock import Mock, create_autospec
 import boto3
 import botocore.exceptions as boto
 import pytest
+from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 from botocore.parsers import ResponseParserError
 from botocore.stub import Stubber
@@ -476,6 +477,37 @@ def test_a_request_of_the_application_after_a_restore(service: LocalCloudHsm) ->
     RestoreClient(boto3_client).ensure_restored(backup_id, timeout=0.05)
     assert boto3_client.describe_backups()["Backups"]
     boto3_client.close()
+
+
+def test_a_body_that_raises_while_it_is_read(service: LocalCloudHsm) -> None:
+    """A bare exception below botocore comes after the request was sent, although no response was read."""
+
+    class Body:
+        def stream(self) -> Iterator[bytes]:
+            raise KeyError("chunk")
+
+    def respond(request: Any, **_: object) -> AWSResponse:
+        headers: Any = {}
+        return AWSResponse(request.url, 200, headers, Body())
+
+    client: Any = service.boto3_client()
+    client.meta.events.register("before-send.cloudhsm-v2", respond)
+    with pytest.raises(UnexpectedResponseError) as caught:
+        RestoreClient(client).restore_backup(BACKUP_ID)
+    assert caught.value.outcome_unknown
+    client.close()
+
+
+def test_a_response_without_a_state_is_logged(
+    service: LocalCloudHsm, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The record says that the state is missing."""
+    caplog.set_level("INFO", "cloudhsm_restore")
+    service.inject("no-state", "RestoreBackup")
+    backup_id = service.add_backup(backup_state="PENDING_DELETION").backup_id
+    with service.client() as client:
+        client.restore_backup(backup_id)
+    assert [vars(record)["cloudhsm_backup_state"] for record in caplog.records] == ["missing"]
 
 
 def test_an_own_transport_error_without_details(service: LocalCloudHsm) -> None:

@@ -239,6 +239,7 @@ def test_other_text_is_kept(text: str) -> None:
         ("'SecretAccessKey': 'abc'", "'SecretAccessKey': '***'"),
         ("aws_session_token=abc", "aws_session_token=***"),
         ("x-amz-security-token:abc\nhost:x", "x-amz-security-token:***\nhost:x"),
+        ("Signature=abc", "Signature=***"),
     ],
 )
 def test_a_secret_of_another_call_is_masked_by_its_name(text: str, shown: str) -> None:
@@ -308,6 +309,16 @@ def test_a_secret_at_the_cut_is_masked_whole() -> None:
         shown = Masker([token]).text(f"{token} " * 4 + "x" * filler + token * 2)
         assert token[:12] not in shown
         assert len(shown) <= KEPT
+
+
+def test_an_exception_with_deep_arguments_is_masked() -> None:
+    """JSON cannot hold them, so that each of them is looked at."""
+    deep: Any = TOKEN
+    for _ in range(5_000):
+        deep = [deep]
+    error = ValueError(deep, TOKEN)
+    assert Masker([TOKEN]).exception(error, None) is error
+    assert error.args[1] == "***"
 
 
 def test_a_secret_with_a_space_in_it_is_masked() -> None:

@@ -578,6 +578,20 @@ def test_a_contradiction_exactly_at_the_deadline() -> None:
     assert caught.value is rejection
 
 
+def test_a_rejection_for_another_reason_at_the_deadline() -> None:
+    """The rejection is raised, and not a timeout: there is no time to retry the exemption."""
+    machine = RestoreStateMachine("backup-1", never_expires=True, timeout=60, now=0, random=lambda: 0.5)
+    rejection, step = error(InvalidRequestError), machine.first
+    ready = Response(READY, None)
+    for outcome in (ready, rejection, ready, error(InvalidRequestError)):
+        following = machine.advance(step, outcome, 1)
+        assert isinstance(following, Step)
+        step = following
+    with pytest.raises(InvalidRequestError) as caught:
+        machine.advance(step, ready, 60)
+    assert caught.value is rejection
+
+
 def test_deleted_again_during_the_exemption() -> None:
     """A backup that is PENDING_DELETION again is restored again."""
     run = Run(READY, PENDING, READY, EXEMPT, never_expires=True)
