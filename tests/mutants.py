@@ -1,6 +1,6 @@
 """The mutation run: does a test fail if one place of the core is changed?
 
-    python -m tests.mutants --sample 500 --seed 1 --jobs 2 --write
+    python -m tests.mutants --sample 200 --budget 20 --write
 
 A mutant is the library with one change, such as ``<=`` for ``<``, or a statement left out. The tests that
 reach the changed line run against it, the fastest first, until one of them fails: the mutant is killed. A
