@@ -240,12 +240,11 @@ def test_a_retry_is_signed_when_its_turn_has_come(service: LocalCloudHsm) -> Non
     boto3_client.close()
 
 
-def test_a_burst_before_a_rate_is_known_sets_none(service: LocalCloudHsm, make_client: MakeClient) -> None:
-    """If the first requests of a batch are throttled, only these restores wait."""
-    client: Any = make_client(service.endpoint_url)
+def test_a_burst_before_a_rate_is_known_sets_none(service: LocalCloudHsm) -> None:
+    """If the first requests of a batch are throttled, each of these restores has its own backoff alone."""
     service.inject(Fault.THROTTLED, "RestoreBackup", 20)
-    assert all(result.ok for result in client.restore_backups(pending(service, 40), timeout=15))
-    assert len(client.waits) <= 40
+    with RestoreClient(session=session(), endpoint_url=service.endpoint_url, config=config()) as client:
+        assert all(result.ok for result in client.restore_backups(pending(service, 40), timeout=15))
 
 
 def note(events: list[str], event: str, **_: object) -> None:
