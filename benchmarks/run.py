@@ -170,7 +170,7 @@ def main() -> None:
         if not Path(python).exists():
             raise SystemExit(f"{python} is missing. Run: make bench")
     quick = "--quick" in sys.argv
-    many, some, few = (1, 1, 1) if quick else (15, 5, 3)
+    many, some, few = (1, 1, 1) if quick else (9, 5, 3)
     began = monotonic()
 
     counts = instructions.count()
