@@ -564,6 +564,19 @@ def test_workers_are_limited_by_the_connection_pool(
     assert 1 <= most <= size
 
 
+def test_a_wait_that_takes_too_long_is_followed_by_nothing(
+    service: LocalCloudHsm, make_client: MakeClient
+) -> None:
+    """If a wait ends after the deadline, because the machine was suspended, nothing more is sent."""
+    client: Any = make_client(service.endpoint_url)
+    sync = getattr(client, "_async", client)
+    getattr(sync, "_sync", sync).on_wait = lambda: time.sleep(0.4)
+    service.inject(Fault.THROTTLED, "RestoreBackup")
+    with pytest.raises(WaitTimeoutError):
+        client.ensure_restored(*pending(service, 1), timeout=0.3)
+    assert len(service.requests) == 1
+
+
 def test_a_wait_is_taken_however_short_it_is() -> None:
     """The first backoff is below half a second. Without it, a client would add to the load at once."""
     assert [*Throttle().delays(0.01, lambda: 300.0)] == [0.01]

@@ -235,3 +235,10 @@ def test_an_id_of_a_megabyte_does_not_fill_the_screen() -> None:
     error = RestoreError("failed", operation="RestoreBackup", backup_id="x" * 1_000_000)
     assert len(str(error)) < 200
     assert error.backup_id == "x" * 1_000_000
+
+
+def test_an_unexpected_response_keeps_its_body() -> None:
+    """An application can raise the error itself, with a body."""
+    error = UnexpectedResponseError("unexpected", body="<html>")
+    assert error.body == "<html>"
+    assert pickle.loads(pickle.dumps(error)).body == "<html>"
