@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from . import figures
-from .figures import BLOCK, blocks, code_of, pages
+from .figures import BLOCK, COMMANDS, blocks, code_of, pages
 
 SOURCE = '''"""A module."""
 
@@ -25,6 +25,14 @@ def test_no_measured_figure_stands_outside_a_block() -> None:
         prose = BLOCK.sub("", page.read_text("utf-8"))
         found = re.search(r"\d ?µs|\d\.\d+ MiB|(?i:measured on)", prose)
         assert not found, f"{page.name}: {found}"
+
+
+def test_figures_are_of_this_code() -> None:
+    """Every block of figures is of the code of today. If not, `python -m tests.figures` lists them."""
+    found = {block.name: block.code for block in blocks()}
+    assert set(found) == set(COMMANDS)
+    others = {name: COMMANDS[name] for name, code in found.items() if code != figures.code()}
+    assert others == {}, "measure these again"
 
 
 @pytest.mark.parametrize(
