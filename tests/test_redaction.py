@@ -23,6 +23,7 @@ import pytest
 from botocore.exceptions import ClientError, ConfigParseError, HTTPClientError
 
 from cloudhsm_restore import ApiError, ConfigurationError, ConnectError, RestoreClient, RestoreError
+from cloudhsm_restore._log import state_name
 from cloudhsm_restore._redaction import KEPT, PATTERNS_ONLY, Masker, masker_of, printable, url_secrets
 
 from .clients import config
@@ -309,6 +310,24 @@ def test_a_secret_at_the_cut_is_masked_whole() -> None:
         shown = Masker([token]).text(f"{token} " * 4 + "x" * filler + token * 2)
         assert token[:12] not in shown
         assert len(shown) <= KEPT
+
+
+@pytest.mark.parametrize("shown", [r"\ud83d\ude00-pass", r"\U0001f600-pass", "\U0001f600-pass"])
+def test_a_secret_with_an_emoji_is_masked(shown: str) -> None:
+    """JSON escapes an emoji as a pair of surrogates, and Python with eight digits."""
+    assert Masker(["\U0001f600-pass"]).text(f"before {shown} after") == "before *** after"
+
+
+def test_a_secret_with_spaces_in_a_form_is_masked() -> None:
+    """In the query of a URL, a plus sign stands for a space."""
+    assert Masker(["my pass phrase"]).text("before my+pass+phrase after") == "before *** after"
+
+
+@pytest.mark.parametrize("state", ["TOKEN/+=DELETED", "DELETED 7", "deleted", "A" * 41, ""])
+def test_a_text_in_place_of_a_state_is_not_shown(state: str) -> None:
+    """A server can send any text. The names of states are of capitals and underscores."""
+    assert state_name(state) == "not a valid state"
+    assert state_name("RESTORE_IN_PROGRESS") == "RESTORE_IN_PROGRESS"
 
 
 def test_an_exception_with_deep_arguments_is_masked() -> None:

@@ -253,11 +253,20 @@ def note(events: list[str], event: str, **_: object) -> None:
 
 
 def test_an_invalid_id_needs_no_turn(service: LocalCloudHsm, make_client: MakeClient) -> None:
-    """An invalid ID among restores that are throttled is reported as such, and at once."""
-    service.inject(Fault.THROTTLED, "RestoreBackup", 10)
-    client = make_client(service.endpoint_url)
-    results = {each.backup_id: each for each in client.restore_backups([*pending(service, 8), "", "arn:x"])}
-    assert all(isinstance(results[invalid].error, ParameterError) for invalid in ("", "arn:x"))
+    """An invalid ID among restores that are throttled is reported as such, without a wait."""
+    client: Any = make_client(service.endpoint_url)
+    service.inject(Fault.DELAY, "RestoreBackup", 9, seconds=0.05)
+    service.inject(Fault.THROTTLED, "RestoreBackup")
+    waits: list[int] = []
+
+    def source() -> Iterator[str]:
+        yield from pending(service, 10)
+        waits.append(len(client.waits))
+        yield from ["", "arn:x"] * 10
+
+    results = [*client.restore_backups(source(), max_workers=1)]
+    assert sum(isinstance(each.error, ParameterError) for each in results) == 20
+    assert len(client.waits) <= waits[0] + 3  # those of the restores before
 
 
 def test_the_shared_clock_never_goes_back() -> None:
