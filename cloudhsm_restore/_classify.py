@@ -125,7 +125,7 @@ def may_have_succeeded(cls: type[RestoreError] | None, response: object) -> bool
     """Return whether an attempt is ambiguous: it may have been carried out.
 
     Args:
-        cls: the class of its error; None for one that is not known.
+        cls: the class of its error; None if it is not known.
         response: the error response, which an `ApiError` has.
     """
     if cls is not None and issubclass(cls, ApiError):

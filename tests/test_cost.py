@@ -5,14 +5,14 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
 import pytest
 
 from cloudhsm_restore import InvalidRequestError
 from cloudhsm_restore.testing import RestoreStubber, backup_response
+
+from .counting import calls
 
 ROOT = Path(__file__).parent.parent
 BACKUP_ID = "backup-a2b3c4d5e6f"
@@ -31,24 +31,6 @@ def modules(program: str) -> set[str]:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
     )
     return set(json.loads(run.stdout))
-
-
-def calls(function: Callable[[], object]) -> Counter[str]:
-    """Count the calls within a function: Python functions by module, built-in functions by name."""
-    counted: Counter[str] = Counter()
-
-    def record(frame: FrameType, event: str, argument: object) -> None:
-        if event == "call":
-            counted[str(frame.f_globals.get("__name__"))] += 1
-        elif event == "c_call":
-            counted[getattr(argument, "__qualname__", "?")] += 1
-
-    sys.setprofile(record)
-    try:
-        function()
-    finally:
-        sys.setprofile(None)
-    return counted
 
 
 def library_calls(counted: Counter[str]) -> int:

@@ -52,7 +52,7 @@ def rejecting(hundreds: int) -> Callable[[pytest.MonkeyPatch], None]:
 
 
 def taking_lost_for_unsent(patch: pytest.MonkeyPatch) -> None:
-    """Take a request on a connection that closed for one that was not carried out."""
+    """Count a request on a connection that closed as not sent."""
     patch.setattr(_classify, "NOT_SENT", (*NOT_SENT, ConnectionLostError))
 
 
